@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef FREM_BASE_CLOCK_H
+#define FREM_BASE_CLOCK_H
+
+#include <stdint.h>
+
+#define NSEC_PER_MSEC UINT64_C(1000000)
+#define NSEC_PER_SEC UINT64_C(1000000000)
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+uint64_t clock_ns(void);
+/* Milliseconds since `start` (a clock_ns() value). */
+double clock_ms_since(uint64_t start);
+/* Formats the wall-clock time t (seconds since 1970) as RFC 3339 UTC; out takes 21 bytes. */
+void clock_rfc3339(int64_t t, char out[21]);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line: one verb per file, one table {name, run, help}. This room alone prints.
+ *
+ * A verb fills *err and returns its negative code; main() prints the error once and turns its code
+ * into the exit code. Results go to stdout, everything else to stderr.
+ */
+#ifndef FREM_CMD_CMD_H
+#define FREM_CMD_CMD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "base/error.h"
+#include "base/progress.h"
+
+struct cmd_context {
+	const char *store; /* --store, else $FREM_STORE, else NULL */
+	bool json;
+	int verbose;
+};
+
+struct cmd {
+	const char *name;
+	int (*run)(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+	const char *usage;   /* what follows the name */
+	const char *help;    /* one line */
+	const char *options; /* lines for --help, or "" */
+};
+
+int cmd_check(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_checkpoint(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_list(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_remove(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_serve(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_show(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What an image says about the world outside of its memory: open regular files, pids, streams. */
+#ifndef FREM_CRIU_IMAGE_FILES_H
+#define FREM_CRIU_IMAGE_FILES_H
+
+#include "base/error.h"
+#include "criu/image_map.h"
+
+/* Called for every file that was cut: path, its recorded size, bytes moved to the tail file. */
+typedef void (*image_rollback_notice)(void *arg, const char *path, const char *tail,
+				      uint64_t bytes);
+
+struct image_rollback; /* what was cut, so that it can be undone */
+
+/*
+ * Rolls back every regular file that the job had open for writing and that has grown since: the
+ * tail beyond the recorded size goes to PATH.frem-tail-SUFFIX (created new, with a number added
+ * where that exists), is fsynced, and only then the file is truncated. Files that are missing or
+ * shorter are left to CRIU's own refusal.
+ */
+int image_rollback(int dirfd, const char *suffix, image_rollback_notice notice, void *arg,
+		   struct image_rollback **ret, struct frem_error *err);
+/* Puts the tails back (the restore failed) and removes the tail files. */
+void image_rollback_undo(struct image_rollback *r);
+void image_rollback_free(struct image_rollback *r);
+
+/* Fails with FREM_REFUSED "pid N is taken by 'COMM'" where a pid or thread id of the image is in
+ * use. */
+int image_pids_free(int dirfd, const struct image_map *map, struct frem_error *err);
+
+FREM_CLEANUP(struct image_rollback *, cleanup_image_rollback, image_rollback_free)
+#define _cleanup_image_rollback_ _cleanup_(cleanup_image_rollback)
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The `touch` object: the touch set in first-touch order, followed by the touch pages themselves,
+ * in frames and in that same order, so that the hot part of an image is one sequential read.
+ *
+ * Pages are named by their lazy page number: lazy pages are numbered from 0 in image order (see
+ * image_map.h), which is also their order in `pages`. The n-th page of the runs is the n-th page of
+ * the frames. Pure: no I/O.
+ *
+ * Layout: fixed header (TOUCH_HEADER_SIZE) | descriptor (zstd) | frames. The header gives the
+ * descriptor's size and digest and the digest of the manifest it belongs to.
+ */
+#ifndef FREM_FORMAT_TOUCH_H
+#define FREM_FORMAT_TOUCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "format/frame.h"
+
+#define TOUCH_HEADER_SIZE 128u
+#define TOUCH_DESCRIPTOR_MAX (UINT64_C(1) << 30)
+
+/* Consecutive lazy pages first touched together. */
+struct touch_run {
+	uint64_t first; /* lazy page number */
+	uint32_t pages; /* at least 1 */
+	uint32_t ms;	/* first seen touched this long after the tasks were resumed */
+};
+
+/* How the set came to be; shown by `frem show`. */
+struct touch_info {
+	char backend[32]; /* "accessed-bits" */
+	char ended[32];	  /* why the window closed: "image-arrived", "saturated", "asked",
+			     "program-ended" */
+	uint32_t window_ms;
+	uint32_t scans;
+	double overhead_ms; /* CPU time of clearing and scanning */
+	double frozen_ms;   /* of that, while the tasks were frozen */
+};
+
+struct touch_set {
+	uint8_t manifest[DIGEST_SIZE]; /* digest of the manifest's bytes */
+	struct touch_info info;
+	struct touch_run *runs;
+	size_t n_runs;
+	uint64_t pages;		   /* sum over runs */
+	struct frame_index *index; /* of the frames; index->pages == pages */
+	uint64_t frames_offset;	   /* where the frames start in the object; set by decode */
+};
+
+void touch_set_free(struct touch_set *t);
+
+/* Header and descriptor, complete: the frames follow right behind. t->index must be sealed. */
+int touch_encode(const struct touch_set *t, struct buffer *out, struct frem_error *err);
+/*
+ * From the first TOUCH_HEADER_SIZE bytes: the number of bytes of header and descriptor together
+ * (checked against TOUCH_DESCRIPTOR_MAX). Error: FREM_DAMAGED.
+ */
+int touch_measure(const void *data, size_t n, uint64_t *ret_size, struct frem_error *err);
+/*
+ * Decodes header and descriptor: n is what touch_measure() said. Checks digest, bounds, that no
+ * page is named twice, and that every page is below lazy_pages. Error: FREM_DAMAGED, with the
+ * offset.
+ */
+int touch_decode(const void *data, size_t n, uint64_t lazy_pages, struct touch_set **ret,
+		 struct frem_error *err);
+
+FREM_CLEANUP(struct touch_set *, cleanup_touch_set, touch_set_free)
+#define _cleanup_touch_set_ _cleanup_(cleanup_touch_set)
+
+#endif

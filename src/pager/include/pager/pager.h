@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pager brings a checkpoint's memory from the store into a tree that CRIU restores.
+ *
+ * pager_start() forks two processes. The keeper listens on CRIU's lazy-pages.socket, holds a
+ * duplicate of every userfaultfd, and hands them on; if the pager process dies before all memory is
+ * in, the keeper kills the tree (a closed userfaultfd would let missing pages read as zero). The
+ * pager process does all that needs the network: it fetches manifest, head and touch at once,
+ * writes the image directory, serves faults and fills the rest. The caller drives CRIU and only
+ * sees events.
+ *
+ * Call pager_start() before any thread is started. The handle belongs to one thread.
+ */
+#ifndef FREM_PAGER_PAGER_H
+#define FREM_PAGER_PAGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+#include "base/error.h"
+#include "base/rundir.h"
+#include "format/name.h"
+
+enum pager_mode {
+	PAGER_NOW,	 /* resume at once, touch pages in their order, faults overtake */
+	PAGER_TOUCH_SET, /* resume when the touch set is in */
+	PAGER_FULL, /* no lazy pages: everything is in the image directory before the restore */
+};
+
+/* Counters, in memory shared with the pager process; read at any time. Names as in --stats. */
+struct pager_stats {
+	uint64_t bytes_total;	      /* stored bytes of head, pages and touch */
+	uint64_t bytes_before_resume; /* on the wire before pager_resumed() */
+	uint64_t bytes_touch;	      /* on the wire for the touch object */
+	uint64_t bytes_fetched;	      /* on the wire in all */
+	uint64_t pages_total;	      /* lazy pages */
+	uint64_t pages_touch;	      /* in the touch set */
+	uint64_t pages_in;	      /* lazy pages in place, or no longer wanted by the program */
+	uint64_t prefetched_used; /* faults that found their page just delivered, or on its way in
+				     the touch lane */
+	uint64_t demand_faults;	  /* faults that had to fetch */
+	uint64_t frames_retried;
+	double stall_ms;     /* sum over faults of the time from reading the fault to its answer */
+	double touch_set_ms; /* since pager_start(): all touch pages are in; -1 before */
+	double drained_ms;   /* since pager_start(): all pages are in; -1 before */
+	double rtt_ms;
+	double bandwidth_bps; /* bytes a second of the bulk lanes while they ran */
+};
+
+struct pager_options {
+	const char *store;	   /* URL */
+	struct checkpoint_name id; /* with its seq */
+	enum pager_mode mode;
+	int images_fd; /* empty directory for the image */
+	int work_fd;   /* where lazy-pages.socket is made; CRIU's work directory */
+};
+
+enum pager_event_type {
+	PAGER_EVENT_READY,   /* the image directory is complete, the socket listens: restore now */
+	PAGER_EVENT_TOUCHED, /* the touch set is in memory (PAGER_TOUCH_SET: resume now) */
+	PAGER_EVENT_DRAINED, /* all pages are in; both processes end */
+	PAGER_EVENT_FAILED,  /* err says why; the tree, if any, has been killed */
+};
+
+struct pager_event {
+	enum pager_event_type type;
+	char notice[512];      /* something to tell the user (a damaged touch set), or "" */
+	struct frem_error err; /* PAGER_EVENT_FAILED */
+};
+
+struct pager;
+
+int pager_start(const struct pager_options *o, struct pager **ret, struct frem_error *err);
+/* Becomes readable when an event is there. */
+int pager_event_fd(const struct pager *p);
+/* Waits up to timeout_ms (-1: for ever) for the next event. Returns 1, or 0 on time-out or EINTR.
+ * The death of the keeper is PAGER_EVENT_FAILED. */
+int pager_next_event(struct pager *p, int timeout_ms, struct pager_event *ret);
+/* The tasks stand restored, root is their real root pid (from CRIU's pre-resume): from here on a
+ * failure kills that tree. In PAGER_TOUCH_SET this also lets the touch pages be put into place. */
+int pager_restored(struct pager *p, pid_t root, struct frem_error *err);
+/* The tasks are about to run. */
+void pager_resumed(struct pager *p);
+const struct pager_stats *pager_stats(const struct pager *p);
+/* Lets both processes go on by themselves (--detach): the handle only forgets them. */
+void pager_detach(struct pager *p);
+/* Ends both processes; if memory is still missing, the tree is killed. */
+void pager_free(struct pager *p);
+
+FREM_CLEANUP(struct pager *, cleanup_pager, pager_free)
+#define _cleanup_pager_ _cleanup_(cleanup_pager)
+
+#endif

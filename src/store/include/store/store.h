@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A store keeps objects under keys of the form NAME/N/OBJECT. Objects appear whole or not at all
+ * and are never changed in place. Implementations: a directory, and HTTP (frem serve).
+ *
+ * Blocking calls serve checkpoints and upkeep; a fetcher serves the pager, with many fetches under
+ * way at once. Errors: FREM_STORE (unreachable, refused, full), FREM_NOT_FOUND with -ENOENT for a
+ * missing object, FREM_USAGE for a URL that is none.
+ *
+ * A store handle and its fetchers belong to one thread at a time; open one a thread. They must not
+ * be used across fork().
+ */
+#ifndef FREM_STORE_STORE_H
+#define FREM_STORE_STORE_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#define STORE_WHOLE UINT64_MAX /* as a length: up to the object's end */
+
+struct store;
+
+/* url: a path, file://PATH, or http://HOST[:PORT][/PREFIX] (https:// likewise). */
+int store_open(const char *url, struct store **ret, struct frem_error *err);
+void store_free(struct store *s);
+/* How the store is to be named in messages; owned by s. */
+const char *store_url(const struct store *s);
+
+/* Appends bytes [offset, offset + len) of the object to out; shorter at the object's end. More than
+ * `most` bytes is FREM_DAMAGED with -EFBIG and never allocated. */
+int store_get(struct store *s, const char *key, uint64_t offset, uint64_t len, uint64_t most,
+	      struct buffer *out, struct frem_error *err);
+
+/* Where the bytes of an upload come from. */
+struct store_source {
+	/* Gives up to n bytes: the number given, 0 at the end, or -errno with err filled, which
+	 * aborts the upload and leaves no object. May block. */
+	ssize_t (*read)(void *arg, void *data, size_t n, struct frem_error *err);
+	void *arg;
+	uint64_t size; /* STORE_WHOLE where it is not known beforehand */
+};
+
+/*
+ * Uploads an object. if_absent: fail with FREM_STORE and -EEXIST where the key is taken already.
+ * On any failure there is no new object under the key.
+ */
+int store_put(struct store *s, const char *key, const struct store_source *source, bool if_absent,
+	      struct frem_error *err);
+int store_put_bytes(struct store *s, const char *key, const void *data, size_t n, bool if_absent,
+		    struct frem_error *err);
+
+struct store_object {
+	char *key;
+	uint64_t size;
+	int64_t modified; /* seconds since 1970 */
+};
+
+struct store_list {
+	struct store_object *objects; /* sorted by key */
+	size_t n;
+};
+
+/* All objects whose key starts with prefix ("" for all). A store with none gives an empty list. */
+int store_list(struct store *s, const char *prefix, struct store_list **ret,
+	       struct frem_error *err);
+void store_list_free(struct store_list *l);
+
+/* Removes one object; a missing one is FREM_NOT_FOUND with -ENOENT. */
+int store_remove(struct store *s, const char *key, struct frem_error *err);
+
+/* ---- fetches under way at once ---- */
+
+struct fetcher;
+struct fetch; /* one fetch; valid until its done callback returns, or it is cancelled */
+
+struct fetch_request {
+	const char *key; /* copied */
+	uint64_t offset;
+	uint64_t len; /* STORE_WHOLE: to the end */
+	/* Bytes as they arrive, in order: exactly the range asked for, never more. A nonzero return
+	 * ends the fetch: done is then called with that value. */
+	int (*data)(void *arg, const void *data, size_t n);
+	/* Called exactly once unless cancelled. r: 0 where the whole range arrived (an object that
+	 * ends before the range does is FREM_DAMAGED, -ENODATA), or -errno with err filled.
+	 * -ENOENT: no such object. The fetch is gone when it returns. New fetches may be started
+	 * from within. */
+	void (*done)(void *arg, int r, const struct frem_error *err);
+	void *arg;
+	bool urgent; /* a person or program waits for it: before others on a shared connection */
+};
+
+int fetcher_new(struct store *s, struct fetcher **ret, struct frem_error *err);
+/* Cancels what is under way, without callbacks. Free it before its store. */
+void fetcher_free(struct fetcher *f);
+/* Starts a fetch. *ret may be NULL if the caller never cancels it. */
+int fetcher_start(struct fetcher *f, const struct fetch_request *req, struct fetch **ret,
+		  struct frem_error *err);
+void fetcher_cancel(struct fetcher *f, struct fetch *fetch);
+size_t fetcher_active(const struct fetcher *f);
+/*
+ * Moves data and calls callbacks for at most timeout_ms (-1: without limit), returning early as
+ * soon as one of the caller's own n descriptors is ready (revents are set) or a callback was
+ * called. Returns 0 or -errno.
+ */
+int fetcher_run(struct fetcher *f, struct pollfd *fds, unsigned n, int timeout_ms,
+		struct frem_error *err);
+
+struct fetcher_stats {
+	uint64_t bytes; /* of bodies received */
+	double rtt_ms;	/* smallest TCP connect time seen; 0 where there is none */
+};
+
+void fetcher_get_stats(const struct fetcher *f, struct fetcher_stats *ret);
+
+FREM_CLEANUP(struct store *, cleanup_store, store_free)
+FREM_CLEANUP(struct store_list *, cleanup_store_list, store_list_free)
+FREM_CLEANUP(struct fetcher *, cleanup_fetcher, fetcher_free)
+#define _cleanup_store_ _cleanup_(cleanup_store)
+#define _cleanup_store_list_ _cleanup_(cleanup_store_list)
+#define _cleanup_fetcher_ _cleanup_(cleanup_fetcher)
+
+#endif
