@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int usage_hint(int r, const char *verb, struct frem_error *err)
+{
+	return frem_hint(err, r, "'frem %s%s--help' says how it is used", verb ? verb : "",
+			 verb ? " " : "");
+}
+
+static bool is_verbose(const char *arg)
+{
+	return arg[0] == '-' && arg[1] == 'v' && arg[1 + strspn(arg + 1, "v")] == '\0';
+}
+
+/* Takes argv[i] if it is a global option. Returns how many arguments it took, 0 if it is none. */
+static int take_global(int argc, char **argv, int i, struct globals *g, struct frem_error *err)
+{
+	const char *arg = argv[i];
+
+	if (strcmp(arg, "--json") == 0) {
+		g->json = true;
+	} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+		g->help = true;
+	} else if (strcmp(arg, "--version") == 0) {
+		g->version = true;
+	} else if (strcmp(arg, "--verbose") == 0) {
+		g->verbose++;
+	} else if (is_verbose(arg)) {
+		g->verbose += (int)strlen(arg) - 1;
+	} else if (strcmp(arg, "--store") == 0 && i + 1 < argc && *argv[i + 1]) {
+		g->store = argv[i + 1];
+		return 2;
+	} else if (strncmp(arg, "--store=", 8) == 0 && arg[8]) {
+		g->store = arg + 8;
+	} else if (strcmp(arg, "--store") == 0 || strcmp(arg, "--store=") == 0) {
+		if (!err->code)
+			usage_hint(frem_fail(err, FREM_USAGE, 0, "option '--store' needs a value"),
+				   NULL, err);
+		return i + 1 < argc && arg[7] == '\0' ? 2 : 1;
+	} else {
+		return 0;
+	}
+	return 1;
+}
+
+int options_globals(int *argc, char **argv, struct globals *ret, struct frem_error *err)
+{
+	int kept = 1, i = 1, took;
+	bool verb = false;
+
+	for (; i < *argc && strcmp(argv[i], "--") != 0; i += took) {
+		took = take_global(*argc, argv, i, ret, err);
+		if (took)
+			continue;
+		took = 1;
+		if (argv[i][0] != '-')
+			verb = true;
+		else if (!verb && !err->code)
+			usage_hint(frem_fail(err, FREM_USAGE, 0, "unknown option '%s'", argv[i]),
+				   NULL, err);
+		argv[kept++] = argv[i];
+	}
+	for (; i < *argc; i++)
+		argv[kept++] = argv[i];
+	*argc = kept;
+	argv[kept] = NULL;
+	return err->code ? -1 : 0;
+}
+
+void options_start(void)
+{
+	optind = 0; /* glibc: also forgets where it was within a group of short options */
+	opterr = 0;
+}
+
+static bool is_long(int val, const struct option *longs)
+{
+	for (; longs->name; longs++)
+		if (longs->val == val)
+			return true;
+	return false;
+}
+
+int options_next(int argc, char **argv, const char *shorts, const struct option *longs,
+		 struct frem_error *err)
+{
+	char own[64];
+	int o;
+
+	snprintf(own, sizeof(own), ":%s", shorts); /* ':' tells a missing value apart */
+	o = getopt_long(argc, argv, own, longs, NULL);
+	if (o == -1)
+		return 0;
+	if (o == ':')
+		frem_fail(err, FREM_USAGE, 0, "option '%s' needs a value", argv[optind - 1]);
+	else if (o == '?' && optopt && is_long(optopt, longs))
+		frem_fail(err, FREM_USAGE, 0, "option '%s' takes no value", argv[optind - 1]);
+	else if (o == '?' && optopt)
+		frem_fail(err, FREM_USAGE, 0, "unknown option '-%c'", optopt);
+	else if (o == '?')
+		frem_fail(err, FREM_USAGE, 0, "unknown option '%s'", argv[optind - 1]);
+	else
+		return o;
+	return usage_hint(-1, argv[0], err);
+}
+
+int options_operands(int argc, char **argv, int least, int most, const char *what,
+		     struct frem_error *err)
+{
+	int n = argc - optind;
+
+	if (n >= least && n <= most)
+		return 0;
+	if (n < least)
+		frem_fail(err, FREM_USAGE, 0, "no %s given", what);
+	else
+		frem_fail(err, FREM_USAGE, 0, "unexpected argument '%s'", argv[optind + most]);
+	return usage_hint(-1, argv[0], err);
+}

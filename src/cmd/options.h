@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Options: the global ones, taken out of the command line in one place wherever they stand, and
+ * those of a verb, by getopt_long() with errors of our own. Not thread-safe, like getopt.
+ */
+#ifndef FREM_CMD_OPTIONS_H
+#define FREM_CMD_OPTIONS_H
+
+#include <getopt.h>
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct globals {
+	const char *store; /* --store, or NULL */
+	bool json;
+	bool help;
+	bool version;
+	int verbose;
+};
+
+/*
+ * Takes --store URL, --json, -v, --help (-h) and --version out of argv, up to "--", and lowers
+ * *argc; what is left begins with the program's name and the verb. Values of a verb's options are
+ * not told apart from options: "--name --json" is --json. Everything before the verb has to be
+ * global. All that could be understood is in *ret even on failure. Error: FREM_USAGE.
+ */
+int options_globals(int *argc, char **argv, struct globals *ret, struct frem_error *err);
+
+/* Starts over; to be called before the first options_next(). */
+void options_start(void);
+/*
+ * The next option of a verb, as its val in longs (to be above 0); its value is in optarg. 0: there
+ * are no more, operands start at optind. Error: FREM_USAGE. shorts: as for getopt(), or "".
+ */
+int options_next(int argc, char **argv, const char *shorts, const struct option *longs,
+		 struct frem_error *err);
+/* Checks that there are least to most operands from optind on; `what` names them: "NAME@N". */
+int options_operands(int argc, char **argv, int least, int most, const char *what,
+		     struct frem_error *err);
+
+#endif
