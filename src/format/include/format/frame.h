@@ -4,8 +4,10 @@
  *
  * Pages that are all zero are left out of the payload and marked in the index entry, so that a
  * frame of nothing but zero pages takes no bytes at all. The payload of the other pages,
- * concatenated, is one zstd frame. The index entry carries the BLAKE2b-128 digest of the stored
- * payload bytes. Everything here is pure: no I/O. A codec is used by one thread at a time.
+ * concatenated, is one zstd frame or, where that would not be shorter, the pages themselves: a
+ * payload as long as its pages is never decompressed. The index entry carries the BLAKE2b-128
+ * digest of the stored payload bytes. Everything here is pure: no I/O. A codec is used by one
+ * thread at a time.
  * Byte-level description: docs/format.md.
  */
 #ifndef FREM_FORMAT_FRAME_H
@@ -22,13 +24,13 @@
 #define PAGE_BYTES 4096u /* the page size of every image; others are refused */
 #define FRAME_PAGES 32u
 #define FRAME_RAW_MAX (FRAME_PAGES * PAGE_BYTES)
-#define FRAME_STORED_MAX (FRAME_RAW_MAX + 1024u) /* >= ZSTD_compressBound(FRAME_RAW_MAX) */
-#define FRAME_PAGES_LIMIT (UINT64_C(1) << 36)	 /* pages an object may hold: 256 TiB */
+#define FRAME_STORED_MAX FRAME_RAW_MAX	      /* a payload is never longer than its pages */
+#define FRAME_PAGES_LIMIT (UINT64_C(1) << 36) /* pages an object may hold: 256 TiB */
 
 struct frame_entry {
-	uint32_t stored;    /* bytes of payload, 0 to FRAME_STORED_MAX */
+	uint32_t stored;    /* bytes of payload, 0 to those of its pages */
 	uint32_t zero_mask; /* bit i: page i of the frame is all zero and not in the payload */
-	uint8_t digest[DIGEST_FRAME_SIZE];
+	uint8_t digest[DIGEST_FRAME_SIZE]; /* all zero where there is no payload */
 };
 
 /* The index of an object made of frames: all frames have 32 pages but the last, which has 1 to 32.
@@ -42,11 +44,13 @@ struct frame_index {
 
 struct frame_codec;
 
-/* level: zstd's compression level. */
+/* level: zstd's compression level. Makes room for all that follows: no other call allocates but for
+ * growing `out`. */
 int frame_codec_new(int level, struct frame_codec **ret, struct frem_error *err);
 void frame_codec_free(struct frame_codec *c);
 
-/* Encodes `pages` (1..32) pages at raw; appends the payload to out and fills *ret. */
+/* Encodes `pages` (1..32) pages at raw; appends the payload to out and fills *ret. out is unchanged
+ * on failure. */
 int frame_encode(struct frame_codec *c, const void *raw, unsigned pages, struct buffer *out,
 		 struct frame_entry *ret, struct frem_error *err);
 /*
@@ -56,6 +60,14 @@ int frame_encode(struct frame_codec *c, const void *raw, unsigned pages, struct 
 int frame_decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
 		 const void *stored, size_t n, void *raw, struct frem_error *err);
 
+/* Bytes of the pages that an entry of a frame of `pages` pages does not elide. */
+static inline uint32_t frame_payload_raw(const struct frame_entry *entry, unsigned pages)
+{
+	uint32_t all = (uint32_t)((UINT64_C(1) << pages) - 1);
+
+	return (uint32_t)__builtin_popcount(all & ~entry->zero_mask) * PAGE_BYTES;
+}
+
 /* Number of pages of frame number i. */
 static inline unsigned frame_pages(const struct frame_index *x, size_t i)
 {
@@ -64,11 +76,12 @@ static inline unsigned frame_pages(const struct frame_index *x, size_t i)
 	return left < FRAME_PAGES ? (unsigned)left : FRAME_PAGES;
 }
 
-/* Allocates an index for `pages` pages with zeroed entries. */
+/* Allocates an index for `pages` pages, at most FRAME_PAGES_LIMIT, with zeroed entries. */
 int frame_index_new(uint64_t pages, struct frame_index **ret, struct frem_error *err);
 void frame_index_free(struct frame_index *x);
 /* Recomputes the offsets from the entries' sizes. */
 void frame_index_seal(struct frame_index *x);
+/* Appends the index; an entry that could not be read back is refused. */
 int frame_index_encode(const struct frame_index *x, struct buffer *out, struct frem_error *err);
 /* Decodes exactly n bytes; every size is bounded. Error: FREM_DAMAGED, with the offset. */
 int frame_index_decode(const void *data, size_t n, struct frame_index **ret,

@@ -15,20 +15,25 @@
 #include "base/error.h"
 #include "format/frame.h"
 
-#define HEAD_NAME_MAX 255		  /* of an image file: no '/', not "." or ".." */
-#define HEAD_FILE_MAX (UINT64_C(1) << 30) /* a small image file */
-#define HEAD_RUN_MAX (UINT64_C(16) << 20) /* bytes in one run of eager pages */
+#define HEAD_NAME_MAX 255 /* of an image file: plain UTF-8, no '/', not "." or ".." */
+#define HEAD_FILE_MAX (UINT64_C(1) << 30)  /* a small image file */
+#define HEAD_RUN_MAX (UINT64_C(16) << 20)  /* bytes in one run of eager pages */
+#define HEAD_INDEX_MAX (UINT64_C(1) << 30) /* bytes of a frame index: 5.3 TiB of pages */
+#define HEAD_FILES_MAX (UINT64_C(1) << 20) /* image files in one head */
 
 struct head_writer;
 
 int head_writer_new(struct head_writer **ret, struct frem_error *err);
 void head_writer_free(struct head_writer *w);
-/* A whole image file. */
+/* A whole image file. Every name is used for one file only. */
 int head_add_file(struct head_writer *w, const char *name, const void *data, size_t n,
 		  struct frem_error *err);
 /* A sparse file of the given size; must come before its runs. */
 int head_add_sparse(struct head_writer *w, const char *name, uint64_t size, struct frem_error *err);
-/* n bytes (a multiple of PAGE_BYTES, at most HEAD_RUN_MAX) at offset of the sparse file NAME. */
+/*
+ * n bytes (a multiple of PAGE_BYTES, at most HEAD_RUN_MAX) at offset (likewise a multiple) of the
+ * sparse file NAME. The runs of one file come in ascending order and do not overlap.
+ */
 int head_add_run(struct head_writer *w, const char *name, uint64_t offset, const void *data,
 		 size_t n, struct frem_error *err);
 /* The frame index of `pages`; exactly once. */
@@ -50,7 +55,9 @@ struct head_sink {
 
 /*
  * Reads a whole head object. Its own digest is checked before the first callback. NULL callbacks
- * skip their records. Error: FREM_DAMAGED "head: ... at offset N", or the callback's.
+ * skip their records. The data given to a callback is gone when it returns; memory is only
+ * allocated as bytes really arrive, whatever the records announce. On failure, what the sink got so
+ * far must be dropped. Error: FREM_DAMAGED "head: ... at offset N", or the callback's.
  */
 int head_read(const void *data, size_t n, const struct head_sink *sink, struct frem_error *err);
 

@@ -7,6 +7,7 @@
 #ifndef FREM_FORMAT_MANIFEST_H
 #define FREM_FORMAT_MANIFEST_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,7 @@
 #include "format/name.h"
 
 #define MANIFEST_VERSION 1
-#define MANIFEST_MAX (4u << 20)
+#define MANIFEST_MAX (8u << 20) /* of bytes; enough for MANIFEST_TASKS tasks */
 #define MANIFEST_TASKS 65536u
 
 struct manifest_object {
@@ -28,7 +29,7 @@ struct manifest_object {
 struct manifest_task {
 	int32_t pid; /* as the task sees itself */
 	int32_t ppid;
-	char comm[17];
+	char comm[17]; /* manifest_encode() writes '?' for what is not printable UTF-8 */
 	uint32_t threads;
 	uint64_t lazy_pages;
 };
@@ -57,8 +58,13 @@ struct manifest {
 };
 
 void manifest_free(struct manifest *m);
-/* Bytes of the manifest, ending in a newline. */
+/*
+ * Appends the bytes of the manifest, ending in a newline. A manifest that could not be read back
+ * (sums that do not add up, text that is not plain UTF-8) is refused with FREM_FAILED.
+ */
 int manifest_encode(const struct manifest *m, struct buffer *out, struct frem_error *err);
+/* The manifest as a new JSON object without its "digest"; NULL without memory. */
+json_t *manifest_to_json(const struct manifest *m);
 /*
  * Parses and checks n bytes; `want` is the checkpoint it was read as, and must be the one it names.
  * Error: FREM_DAMAGED "manifest: ...". *ret is untouched on failure.
