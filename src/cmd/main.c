@@ -1,7 +1,131 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "cmd.h"
+/* The table of verbs, the global options, help, and the one place where an error is shown. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
 
-int main(void)
+#include <sodium.h>
+
+#include "cmd.h"
+#include "options.h"
+#include "ui.h"
+
+static const struct cmd commands[] = {
+	{"check", cmd_check, "",
+	 "say what this machine can do, and what to do about what it cannot", ""},
+	{"list", cmd_list, "[NAME]", "list the checkpoints that a store holds", ""},
+	{"show", cmd_show, "NAME[@N]", "show all about a checkpoint and its touch set", ""},
+	{"remove", cmd_remove, "NAME@N... | --all NAME...", "remove checkpoints from a store",
+	 "  --all             all checkpoints of each NAME, and what interrupted uploads left\n"},
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(*commands))
+
+static const char global_options[] =
+	"  --store URL       the store: a directory, file://DIR or http://HOST:PORT\n"
+	"                    (default: $FREM_STORE)\n"
+	"  --json            print the result, or the error, as JSON\n"
+	"  -v, --verbose     say more; twice: everything\n"
+	"  -h, --help        show this help\n"
+	"  --version         show the version\n";
+
+static const struct cmd *find_command(const char *name, struct frem_error *err)
 {
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	frem_fail(err, FREM_USAGE, 0, "unknown command '%s'", name);
+	frem_hint(err, 0, "'frem --help' lists the commands");
+	return NULL;
+}
+
+static void print_help(void)
+{
+	ui_print("frem: fast restart from a checkpoint over a network\n\n"
+		 "usage: frem [--store URL] [--json] [-v] COMMAND ...\n\ncommands:\n");
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		ui_print("  %-16s  %s\n", commands[i].name, commands[i].help);
+	ui_print("\noptions, before or after the command:\n%s\n", global_options);
+	ui_print("'frem COMMAND --help' says more about a command.\n");
+}
+
+static void print_command_help(const struct cmd *cmd)
+{
+	ui_print("usage: frem [--store URL] [--json] [-v] %s%s%s\n\n%s\n\noptions:\n%s%s",
+		 cmd->name, *cmd->usage ? " " : "", cmd->usage, cmd->help, cmd->options,
+		 global_options);
+}
+
+/* `verb` may be NULL: the whole. */
+static int help(const char *verb, struct frem_error *err)
+{
+	const struct cmd *cmd;
+
+	if (!verb) {
+		print_help();
+		return 0;
+	}
+	cmd = find_command(verb, err);
+	if (!cmd)
+		return -EINVAL;
+	print_command_help(cmd);
 	return 0;
+}
+
+static int run(const struct globals *g, int argc, char **argv, struct frem_error *err)
+{
+	struct cmd_context c = {.store = g->store, .json = g->json, .verbose = g->verbose};
+	const char *store = getenv("FREM_STORE");
+	const struct cmd *cmd;
+
+	if (argc < 2) {
+		frem_fail(err, FREM_USAGE, 0, "no command given");
+		return frem_hint(err, -EINVAL, "'frem --help' lists the commands");
+	}
+	cmd = find_command(argv[1], err);
+	if (!cmd)
+		return -EINVAL;
+	if (!c.store && store && *store)
+		c.store = store;
+	if (sodium_init() < 0)
+		return frem_fail(err, FREM_FAILED, 0, "starting libsodium");
+	return cmd->run(&c, argc - 1, argv + 1, err);
+}
+
+/*
+ * A standard stream that was closed would be taken by the next file opened, and what is printed
+ * would go into it. /dev/null for reading takes its place, so that printing fails as it should.
+ */
+static void open_standard_streams(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
+			_exit(FREM_FAILED);
+}
+
+int main(int argc, char **argv)
+{
+	struct globals g = {0};
+	struct frem_error err = {0};
+	bool json;
+	int r;
+
+	open_standard_streams();
+	signal(SIGPIPE, SIG_IGN);
+	r = options_globals(&argc, argv, &g, &err);
+	ui_init(g.verbose);
+	json = g.json;
+	if (r == 0 && g.version) {
+		ui_print("frem " FREM_VERSION "\n");
+		json = false;
+	} else if (r == 0 && (g.help || (argc > 1 && strcmp(argv[1], "help") == 0))) {
+		int at = argc > 1 && strcmp(argv[1], "help") == 0 ? 2 : 1;
+
+		r = help(argc > at ? argv[at] : NULL, &err);
+		json = json && r < 0;
+	} else if (r == 0) {
+		r = run(&g, argc, argv, &err);
+	}
+	return ui_finish(r, json, &err);
 }
