@@ -173,11 +173,22 @@ static void numbers_are_parsed_strictly(void **state)
 
 /* ---- options ---- */
 
+/* Splits line, which is changed, at its blanks. */
+static int split(char *line, char *argv[16])
+{
+	int n = 0;
+
+	for (char *word = strtok(line, " "); word && n < 15; word = strtok(NULL, " "))
+		argv[n++] = word;
+	argv[n] = NULL;
+	return n;
+}
+
 static void global_options_stand_anywhere_before_two_dashes(void **state)
 {
-	char *argv[] = {"frem",	     "-v",  "--store", "a",  "show",   "--json", "x",
-			"--store=b", "-vv", "--keep",  "--", "--json", "-v",	 NULL};
-	int argc = 13;
+	char line[] = "frem -v --store a show --json x --store=b -vv --keep -- --json -v";
+	char *argv[16];
+	int argc = split(line, argv);
 	struct frem_error err = {0};
 	struct globals g = {0};
 
@@ -199,8 +210,9 @@ static void global_options_stand_anywhere_before_two_dashes(void **state)
 
 static void json_is_known_although_the_line_is_wrong(void **state)
 {
-	char *argv[] = {"frem", "--what", "list", "--json", "--store", NULL};
-	int argc = 5;
+	char line[] = "frem --what list --json --store";
+	char *argv[16];
+	int argc = split(line, argv);
 	struct frem_error err = {0};
 	struct globals g = {0};
 
@@ -229,44 +241,41 @@ static int verb_options(int argc, char **argv, struct frem_error *err)
 
 static void bad_verb_options_are_named(void **state)
 {
-	static const struct {
-		char *argv[6];
-		int argc;
-		const char *text;
-	} cases[] = {
-		{{"x", "a", "--nope"}, 3, "unknown option '--nope'"},
-		{{"x", "--nope=1", "a"}, 3, "unknown option '--nope=1'"},
-		{{"x", "-q", "a"}, 3, "unknown option '-q'"},
-		{{"x", "--all=1"}, 2, "option '--all=1' takes no value"},
-		{{"x", "a", "--name"}, 3, "option '--name' needs a value"},
-		{{"x", "-k"}, 2, "option '-k' needs a value"},
+	static const char *const cases[][2] = {
+		{"x a --nope", "unknown option '--nope'"},
+		{"x --nope=1 a", "unknown option '--nope=1'"},
+		{"x -q a", "unknown option '-q'"},
+		{"x --all=1", "option '--all=1' takes no value"},
+		{"x a --name", "option '--name' needs a value"},
+		{"x -k", "option '-k' needs a value"},
 	};
 	struct frem_error err = {0};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		char *argv[6];
+		char line[64], *argv[16];
 
-		memcpy(argv, cases[i].argv, sizeof(argv));
-		assert_true(verb_options(cases[i].argc, argv, &err) < 0);
+		snprintf(line, sizeof(line), "%s", cases[i][0]);
+		assert_true(verb_options(split(line, argv), argv, &err) < 0);
 		assert_int_equal(err.code, FREM_USAGE);
-		assert_string_equal(err.text, cases[i].text);
+		assert_string_equal(err.text, cases[i][1]);
 		assert_string_equal(err.hint, "'frem x --help' says how it is used");
 	}
 }
 
 static void operands_are_counted(void **state)
 {
-	char *argv[] = {"x", "a", "--all", "b", NULL};
+	char line[] = "x a --all b", *argv[16];
+	int argc = split(line, argv);
 	struct frem_error err = {0};
 
 	(void)state;
-	assert_int_equal(verb_options(4, argv, &err), 0);
-	assert_int_equal(options_operands(4, argv, 1, 2, "NAME", &err), 0);
-	assert_true(options_operands(4, argv, 1, 1, "NAME", &err) < 0);
+	assert_int_equal(verb_options(argc, argv, &err), 0);
+	assert_int_equal(options_operands(argc, argv, 1, 2, "NAME", &err), 0);
+	assert_true(options_operands(argc, argv, 1, 1, "NAME", &err) < 0);
 	assert_string_equal(err.text, "unexpected argument 'b'");
 	frem_error_reset(&err);
-	assert_true(options_operands(4, argv, 3, 3, "NAME", &err) < 0);
+	assert_true(options_operands(argc, argv, 3, 3, "NAME", &err) < 0);
 	assert_string_equal(err.text, "no NAME given");
 }
 
