@@ -57,34 +57,41 @@ static void receive_token(int fd, struct token *t)
 		_exit(0);
 }
 
-static uint64_t own_seed(const struct node *n)
+static uint64_t seed_of(uint64_t id)
 {
-	return (n->id + 1) << 40;
+	return (id + 1) << 40;
 }
 
-/* Each process but the root has written one quarter of what it inherited. */
-static int is_rewritten(const struct node *n, uint64_t page)
+static uint64_t parent_of(uint64_t id)
 {
-	return n->id > 0 && page % 4 == n->id % 4;
+	return id <= CHILDREN ? 0 : (id - CHILDREN - 1) / GRANDCHILDREN + 1;
+}
+
+/* Who wrote an inherited page last, as process id sees it: each but the root writes a quarter. */
+static uint64_t inherited_seed(uint64_t id, uint64_t page)
+{
+	for (; id > 0; id = parent_of(id))
+		if (page % 4 == id % 4)
+			return seed_of(id);
+	return SEED_INHERITED;
 }
 
 static void make_memory(struct node *n)
 {
 	for (uint64_t i = 0; i < INHERITED; i++)
-		if (is_rewritten(n, i))
-			victim_fill(n->inherited + i * VICTIM_PAGE, own_seed(n), i);
+		if (n->id > 0 && i % 4 == n->id % 4)
+			victim_fill(n->inherited + i * VICTIM_PAGE, seed_of(n->id), i);
 	n->own = victim_map(OWN);
 	for (uint64_t i = 0; i < OWN; i++)
-		victim_fill(n->own + i * VICTIM_PAGE, own_seed(n), INHERITED + i);
+		victim_fill(n->own + i * VICTIM_PAGE, seed_of(n->id), INHERITED + i);
 }
 
 static void verify_memory(const struct node *n)
 {
 	for (uint64_t i = 0; i < INHERITED; i++)
-		victim_verify(n->inherited + i * VICTIM_PAGE,
-			      is_rewritten(n, i) ? own_seed(n) : SEED_INHERITED, i);
+		victim_verify(n->inherited + i * VICTIM_PAGE, inherited_seed(n->id, i), i);
 	for (uint64_t i = 0; i < OWN; i++)
-		victim_verify(n->own + i * VICTIM_PAGE, own_seed(n), INHERITED + i);
+		victim_verify(n->own + i * VICTIM_PAGE, seed_of(n->id), INHERITED + i);
 }
 
 /* Checks the token, has the sub-tree do so, and counts. */
