@@ -1,3 +1,392 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-extern int frem_track_placeholder;
-int frem_track_placeholder;
+#include "track/track.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backend.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "touched_set.h"
+
+/*
+ * Nearly all: the window may close early when this much of what was resident has been touched. The
+ * rest is cheaper to fetch as it comes (at most 2 % of the image waits behind the touch set) than
+ * to go on watching for, and most programs never use it.
+ */
+#define SATURATED_PERCENT 98u
+
+#define SCAN_NICE 10
+
+/* Gaps between scans: the first pages touched are ordered finely, later ones ever more coarsely. */
+#define FIRST_GAP_NS (2 * NSEC_PER_MSEC)
+#define LAST_GAP_NS NSEC_PER_SEC
+/* However large the program, scans take at most this part of one processor. */
+#define SCAN_SHARE 20u
+
+static const struct backend_ops *const all_backends[] = {&accessed_bits_backend};
+#define N_BACKENDS (sizeof(all_backends) / sizeof(all_backends[0]))
+
+struct armed_task {
+	pid_t pid;
+	pid_t inner_pid; /* as the task sees itself */
+};
+
+/*
+ * Between tracker_start() and the join in end_scans() everything here but `lock` and the members
+ * below it belongs to the scan thread.
+ */
+struct tracker {
+	struct backend *backend;
+	struct touched_set *set;
+	struct armed_task *tasks;
+	size_t n_tasks;
+	uint64_t frozen_ns;
+	uint64_t cpu_ns;    /* of arming and scans */
+	uint32_t *scan_ms;  /* by scan number; the first is 1 */
+	size_t cap_scan_ms; /* entries */
+	unsigned scans;
+	bool scan_failed; /* and it was said */
+	uint64_t start;	  /* clock_ns() */
+	uint64_t stop;
+	char ended[32];
+
+	pthread_t thread;
+	bool running; /* the thread is to be joined */
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping;
+	bool last_scan;
+	_Atomic enum track_state state;
+	_Atomic uint64_t pages;
+};
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+/* ---- opening ---- */
+
+size_t track_probe(struct track_backend_info *out, size_t most)
+{
+	size_t n = most < N_BACKENDS ? most : N_BACKENDS;
+
+	for (size_t i = 0; i < n; i++) {
+		struct backend *b = NULL;
+		struct frem_error why = {};
+
+		out[i] = (struct track_backend_info){.name = all_backends[i]->name};
+		if (all_backends[i]->open(&b, &why) < 0) {
+			snprintf(out[i].why, sizeof(out[i].why), "%.150s%s%.90s", why.text,
+				 why.hint[0] ? "; " : "", why.hint);
+			continue;
+		}
+		out[i].works = true;
+		b->ops->close(b);
+	}
+	return n;
+}
+
+/* The first backend that works; the error is the preferred one's. */
+static int open_backend(struct backend **ret, struct frem_error *err)
+{
+	struct frem_error why = {};
+	int r = 0;
+
+	for (size_t i = 0; i < N_BACKENDS; i++) {
+		struct frem_error *e = i ? &why : err;
+		int k = all_backends[i]->open(ret, e);
+
+		if (!k)
+			return 0;
+		if (!i)
+			r = k;
+	}
+	return frem_context(err, r, "tracking");
+}
+
+static void init_lock(struct tracker *t)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->wake, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+int tracker_new(struct tracker **ret, struct frem_error *err)
+{
+	struct tracker *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return frem_oom(err);
+	init_lock(t);
+	r = touched_set_new(&t->set, err);
+	if (!r)
+		r = open_backend(&t->backend, err);
+	if (r < 0) {
+		tracker_free(t);
+		return r;
+	}
+	*ret = t;
+	return 0;
+}
+
+/* ---- arming ---- */
+
+/* The last number of the line NSpid: the pid in the task's own namespace. */
+static pid_t inner_pid(pid_t pid)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[64], line[1024];
+	const char *last;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, "NSpid:", 6))
+			continue;
+		last = strrchr(line, '\t');
+		return last ? (pid_t)strtol(last, NULL, 10) : pid;
+	}
+	return pid;
+}
+
+int tracker_arm(struct tracker *t, const pid_t *pids, size_t n, struct frem_error *err)
+{
+	uint64_t begin = clock_ns(), cpu = thread_cpu_ns();
+	int r;
+
+	t->tasks = calloc(n ? n : 1, sizeof(*t->tasks));
+	if (!t->tasks)
+		return frem_oom(err);
+	t->n_tasks = n;
+	for (size_t i = 0; i < n; i++)
+		t->tasks[i] = (struct armed_task){pids[i], inner_pid(pids[i])};
+	r = t->backend->ops->arm(t->backend, pids, n, err);
+	t->frozen_ns = clock_ns() - begin;
+	t->cpu_ns += thread_cpu_ns() - cpu;
+	t->start = clock_ns();
+	t->stop = t->start;
+	return r < 0 ? frem_context(err, r, "tracking") : 0;
+}
+
+/* ---- scans ---- */
+
+static int note_scan_time(struct tracker *t, unsigned scan, uint64_t at)
+{
+	uint64_t ms = (at - t->start) / NSEC_PER_MSEC;
+
+	if (scan > TOUCHED_LAST_SCAN)
+		return 0;
+	if (scan >= t->cap_scan_ms) {
+		size_t cap = t->cap_scan_ms ? t->cap_scan_ms * 2 : 64;
+		uint32_t *p = reallocarray(t->scan_ms, cap, sizeof(*p));
+
+		if (!p)
+			return -ENOMEM;
+		t->scan_ms = p;
+		t->cap_scan_ms = cap;
+	}
+	t->scan_ms[scan] = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+	return 0;
+}
+
+static bool saturated(const struct touched_counts *c)
+{
+	return c->resident && c->resident_touched * 100 >= c->resident * SATURATED_PERCENT;
+}
+
+/* One scan. A failed one loses nothing but time: accessed bits stay set until the next. */
+static void scan(struct tracker *t)
+{
+	struct frem_error why = {};
+	struct touched_counts counts;
+	size_t alive = 0;
+	int r = note_scan_time(t, t->scans + 1, clock_ns());
+
+	if (!r)
+		r = t->backend->ops->scan(t->backend, t->set, t->scans + 1, &alive, &why);
+	if (r < 0) {
+		if (!t->scan_failed)
+			log_warning("tracking: a scan failed, ignoring: %s",
+				    why.text[0] ? why.text : strerror(-r));
+		t->scan_failed = true;
+		return;
+	}
+	t->scans++;
+	touched_set_counts(t->set, &counts);
+	t->pages = counts.touched;
+	if (!alive)
+		t->state = TRACK_ENDED;
+	else if (saturated(&counts))
+		t->state = TRACK_SATURATED;
+}
+
+static uint64_t next_gap(uint64_t gap, uint64_t scan_cpu_ns)
+{
+	uint64_t least = scan_cpu_ns * SCAN_SHARE;
+
+	gap += gap / 4;
+	if (gap > LAST_GAP_NS)
+		gap = LAST_GAP_NS;
+	return gap > least ? gap : least;
+}
+
+/* Waits until `due` (clock_ns()); true if the scans are to end. */
+static bool wait_until(struct tracker *t, uint64_t due)
+{
+	struct timespec at = {(time_t)(due / NSEC_PER_SEC), (long)(due % NSEC_PER_SEC)};
+	bool stopping;
+
+	pthread_mutex_lock(&t->lock);
+	while (!t->stopping && !pthread_cond_timedwait(&t->wake, &t->lock, &at))
+		;
+	stopping = t->stopping;
+	pthread_mutex_unlock(&t->lock);
+	return stopping;
+}
+
+static void *scan_thread(void *arg)
+{
+	struct tracker *t = arg;
+	uint64_t gap = FIRST_GAP_NS, due = t->start + gap;
+
+	pthread_setname_np(pthread_self(), "frem-track");
+	setpriority(PRIO_PROCESS, (id_t)gettid(), SCAN_NICE);
+	while (!wait_until(t, due) && t->state != TRACK_ENDED) {
+		uint64_t cpu = thread_cpu_ns();
+
+		scan(t);
+		gap = next_gap(gap, thread_cpu_ns() - cpu);
+		due = clock_ns() + gap;
+	}
+	if (t->last_scan && t->state != TRACK_ENDED)
+		scan(t);
+	t->cpu_ns += thread_cpu_ns();
+	return NULL;
+}
+
+int tracker_start(struct tracker *t, struct frem_error *err)
+{
+	sigset_t all, before;
+	int r;
+
+	t->start = clock_ns();
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&t->thread, NULL, scan_thread, t);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r)
+		return frem_context(err, frem_fail(err, FREM_FAILED, r, "starting a thread"),
+				    "tracking");
+	t->running = true;
+	return 0;
+}
+
+enum track_state tracker_poll(struct tracker *t, uint64_t *ret_pages)
+{
+	if (ret_pages)
+		*ret_pages = t->pages;
+	return t->state;
+}
+
+static void end_scans(struct tracker *t, bool last_scan)
+{
+	if (!t->running)
+		return;
+	pthread_mutex_lock(&t->lock);
+	t->stopping = true;
+	t->last_scan = last_scan;
+	pthread_cond_signal(&t->wake);
+	pthread_mutex_unlock(&t->lock);
+	pthread_join(t->thread, NULL);
+	t->running = false;
+	t->stop = clock_ns();
+}
+
+void tracker_stop(struct tracker *t, const char *ended)
+{
+	end_scans(t, true);
+	snprintf(t->ended, sizeof(t->ended), "%s", ended);
+}
+
+void tracker_free(struct tracker *t)
+{
+	if (!t)
+		return;
+	end_scans(t, false);
+	if (t->backend)
+		t->backend->ops->close(t->backend);
+	touched_set_free(t->set);
+	pthread_cond_destroy(&t->wake);
+	pthread_mutex_destroy(&t->lock);
+	free(t->scan_ms);
+	free(t->tasks);
+	free(t);
+}
+
+/* ---- the result ---- */
+
+/* Which armed task is the map's i-th: the one that calls itself so, else the i-th of the tree. */
+static size_t match_task(const struct tracker *t, const struct image_map *m, size_t i)
+{
+	for (size_t k = 0; k < t->n_tasks; k++)
+		if (t->tasks[k].inner_pid == m->tasks[i].pid)
+			return k;
+	for (size_t k = 0; k < t->n_tasks; k++)
+		if (t->tasks[k].pid == m->tasks[i].pid)
+			return k;
+	return t->n_tasks == m->n_tasks ? i : TOUCHED_NO_TASK;
+}
+
+static void fill_info(const struct tracker *t, struct touch_info *info)
+{
+	uint64_t window_ms = (t->stop - t->start) / NSEC_PER_MSEC;
+
+	snprintf(info->backend, sizeof(info->backend), "%s", t->backend->ops->name);
+	snprintf(info->ended, sizeof(info->ended), "%s", t->ended);
+	info->window_ms = window_ms < UINT32_MAX ? (uint32_t)window_ms : UINT32_MAX;
+	info->scans = t->scans;
+	info->overhead_ms = (double)t->cpu_ns / NSEC_PER_MSEC;
+	info->frozen_ms = (double)t->frozen_ns / NSEC_PER_MSEC;
+}
+
+int tracker_result(struct tracker *t, const struct image_map *map, struct touch_set **ret,
+		   struct frem_error *err)
+{
+	_cleanup_free_ size_t *task_of = calloc(map->n_tasks ? map->n_tasks : 1, sizeof(*task_of));
+	struct touch_set *set = calloc(1, sizeof(*set));
+	int r;
+
+	if (!task_of || !set) {
+		free(set);
+		return frem_oom(err);
+	}
+	for (size_t i = 0; i < map->n_tasks; i++)
+		task_of[i] = match_task(t, map, i);
+	r = touched_set_runs(t->set, map, task_of, t->scan_ms, &set->runs, &set->n_runs,
+			     &set->pages, err);
+	if (r < 0) {
+		free(set);
+		return r;
+	}
+	fill_info(t, &set->info);
+	*ret = set;
+	return 0;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The backend "accessed-bits": clears the accessed bits in the program's page tables through
+ * /proc/PID/clear_refs (Documentation/filesystems/proc.rst), later reads them with a BPF iterator
+ * (young.bpf.c). The program is neither stopped nor changed for it.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "backend.h"
+#include "base/log.h"
+#include "bpf_walker.h"
+#include "tlb.h"
+#include "young.h"
+
+_Static_assert(YOUNG_UNIT_PAGES == TOUCHED_UNIT_PAGES, "one unit everywhere");
+
+struct tracked_task {
+	pid_t pid;
+	bool gone; /* exited, or another program by now */
+	struct bpf_link *link;
+	struct young_identity identity;
+};
+
+struct accessed_bits {
+	struct backend base;
+	struct bpf_walker *walker;
+	struct tracked_task *tasks;
+	size_t n_tasks;
+};
+
+static struct accessed_bits *of(struct backend *b)
+{
+	return (struct accessed_bits *)b;
+}
+
+static void accessed_bits_close(struct backend *base)
+{
+	struct accessed_bits *b = of(base);
+
+	if (!b)
+		return;
+	for (size_t i = 0; i < b->n_tasks; i++)
+		bpf_link__destroy(b->tasks[i].link);
+	free(b->tasks);
+	bpf_walker_free(b->walker);
+	free(b);
+}
+
+static int accessed_bits_open(struct backend **ret, struct frem_error *err)
+{
+	struct accessed_bits *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return frem_oom(err);
+	b->base.ops = &accessed_bits_backend;
+	r = bpf_walker_new(&b->walker, err);
+	if (r < 0) {
+		accessed_bits_close(&b->base);
+		return r;
+	}
+	*ret = &b->base;
+	return 0;
+}
+
+/* Returns 0, -ESRCH where the task is gone, or another error. */
+static int arm_task(struct accessed_bits *b, struct tracked_task *t, struct frem_error *err)
+{
+	int r = bpf_walker_attach(b->walker, t->pid, &t->link, err);
+
+	if (!r)
+		r = bpf_walker_identify(b->walker, t->link, &t->identity, err);
+	if (r)
+		return r;
+	tlb_invalidate(t->pid);
+	return clear_accessed(t->pid, err);
+}
+
+static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
+			     struct frem_error *err)
+{
+	struct accessed_bits *b = of(base);
+
+	b->tasks = calloc(n, sizeof(*b->tasks));
+	if (!b->tasks)
+		return frem_oom(err);
+	b->n_tasks = n;
+	for (size_t i = 0; i < n; i++) {
+		struct tracked_task *t = &b->tasks[i];
+		struct frem_error why = {};
+		int r;
+
+		t->pid = pids[i];
+		r = arm_task(b, t, &why);
+		if (r == -ESRCH)
+			t->gone = true;
+		else if (r < 0) {
+			*(err ? err : &why) = why;
+			return frem_context(err, r, "process %d", (int)t->pid);
+		}
+	}
+	return 0;
+}
+
+struct scan_target {
+	struct touched_set *set;
+	size_t task;
+	unsigned scan;
+};
+
+static int take_record(void *arg, const struct young_record *r, struct frem_error *err)
+{
+	const struct scan_target *target = arg;
+	uint64_t touched[YOUNG_WORDS], present[YOUNG_WORDS];
+	struct touched_sight sight = {
+		.task = target->task,
+		.unit = r->unit,
+		.huge = r->huge != 0,
+		.touched = touched,
+		.resident = target->scan == 1 ? present : NULL,
+	};
+
+	memcpy(touched, r->touched, sizeof(touched));
+	memcpy(present, r->present, sizeof(present));
+	return touched_set_add(target->set, &sight, target->scan, err);
+}
+
+static int accessed_bits_scan(struct backend *base, struct touched_set *set, unsigned scan,
+			      size_t *ret_alive, struct frem_error *err)
+{
+	struct accessed_bits *b = of(base);
+	size_t alive = 0;
+
+	for (size_t i = 0; i < b->n_tasks; i++) {
+		struct tracked_task *t = &b->tasks[i];
+		struct scan_target target = {set, i, scan};
+		int r;
+
+		if (t->gone)
+			continue;
+		r = bpf_walker_walk(b->walker, t->link, &t->identity, scan == 1, take_record,
+				    &target, err);
+		if (r == -ESRCH) {
+			t->gone = true;
+			continue;
+		}
+		if (r < 0)
+			return frem_context(err, r, "process %d", (int)t->pid);
+		alive++;
+	}
+	*ret_alive = alive;
+	return 0;
+}
+
+const struct backend_ops accessed_bits_backend = {
+	.name = "accessed-bits",
+	.open = accessed_bits_open,
+	.arm = accessed_bits_arm,
+	.scan = accessed_bits_scan,
+	.close = accessed_bits_close,
+};

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "bpf_walker.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <cpuid.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "pagetable_x86_64.h"
+#include "self_test.h"
+#include "young.skel.h"
+
+struct bpf_walker {
+	struct young_bpf *skeleton;
+	const struct young_record *records; /* mapped from the BPF map */
+	size_t records_size;
+};
+
+/* ---- loading ---- */
+
+static int libbpf_line(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char line[512];
+	int n;
+
+	if (level == LIBBPF_DEBUG) /* hundreds of lines a load */
+		return 0;
+	n = vsnprintf(line, sizeof(line), fmt, args);
+	if (n > 0 && n < (int)sizeof(line) && line[n - 1] == '\n')
+		line[n - 1] = 0;
+	log_debug("libbpf: %s", line);
+	return n;
+}
+
+static void route_libbpf_output(void)
+{
+	libbpf_set_print(libbpf_line);
+}
+
+static bool has_capability(unsigned capability)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/status", "re");
+	unsigned long long effective = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &effective) == 1)
+			break;
+	return effective >> capability & 1;
+}
+
+static bool locked_down(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/sys/kernel/security/lockdown", "re");
+	char line[128];
+
+	return f && fgets(line, sizeof(line), f) && strstr(line, "[confidentiality]");
+}
+
+/* Numbers of linux/capability.h. */
+#define CAPABILITY_SYS_ADMIN 21
+#define CAPABILITY_PERFMON 38
+#define CAPABILITY_BPF 39
+
+static int load_failed(int errnum, struct frem_error *err)
+{
+	int r;
+
+	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
+		r = frem_fail(err, FREM_UNABLE, 0, "this kernel does not describe its types (BTF)");
+		return frem_hint(err, r, "use a kernel built with CONFIG_DEBUG_INFO_BTF");
+	}
+	if (!has_capability(CAPABILITY_SYS_ADMIN) &&
+	    !(has_capability(CAPABILITY_BPF) && has_capability(CAPABILITY_PERFMON))) {
+		r = frem_fail(err, FREM_UNABLE, EPERM, "loading a BPF program");
+		return frem_hint(err, r, "run as root, or with CAP_BPF and CAP_PERFMON");
+	}
+	if (locked_down()) {
+		r = frem_fail(err, FREM_UNABLE, EPERM, "the kernel is locked down");
+		return frem_hint(err, r, "boot with lockdown=integrity or without lockdown");
+	}
+	r = frem_fail(err, FREM_UNABLE, errnum, "loading a BPF program");
+	return frem_hint(
+		err, r,
+		"Linux 6.1 or later with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF is needed");
+}
+
+static int map_records(struct bpf_walker *w, struct frem_error *err)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t size = (YOUNG_RECORDS * sizeof(struct young_record) + page - 1) & ~(page - 1);
+	void *p =
+		mmap(NULL, size, PROT_READ, MAP_SHARED, bpf_map__fd(w->skeleton->maps.records), 0);
+
+	if (p == MAP_FAILED)
+		return frem_fail(err, FREM_UNABLE, errno, "mapping a BPF map");
+	w->records = p;
+	w->records_size = size;
+	return 0;
+}
+
+/* ---- the layout of page tables ---- */
+
+/* The memory-encryption bit of AMD's SME and SEV (APM volume 3, CPUID 8000001F). Intel's TDX marks
+ * shared pages instead, and page tables never are. */
+static uint64_t encryption_bit(void)
+{
+	unsigned a = 0, b = 0, c = 0, d = 0;
+
+	if (!__get_cpuid(0x8000001f, &a, &b, &c, &d) || !(a & 3))
+		return 0;
+	return UINT64_C(1) << (b & 63);
+}
+
+/* The address of the kernel's variable that tells where a randomised direct map starts, or 0. */
+static uint64_t direct_map_symbol(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/kallsyms", "re");
+	char line[512], name[128];
+	unsigned long long address;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%llx %*c %127s", &address, name) == 2 &&
+		    !strcmp(name, "page_offset_base"))
+			return address;
+	return 0;
+}
+
+/* The word at a kernel address, 0 if it cannot be read. */
+static int read_kernel_word(struct bpf_walker *w, uint64_t address, uint64_t *ret,
+			    struct frem_error *err)
+{
+	struct young_bpf__bss *bss = w->skeleton->bss;
+	struct young_identity self;
+	struct bpf_link *link = NULL;
+	int r = bpf_walker_attach(w, getpid(), &link, err);
+
+	if (r < 0)
+		return r;
+	bss->peek_at = address;
+	r = bpf_walker_identify(w, link, &self, err);
+	bss->peek_at = 0;
+	bpf_link__destroy(link);
+	if (r < 0)
+		return r;
+	*ret = bss->peeked;
+	return 0;
+}
+
+/* Both numbers of levels at one base: 1 if one of them is right, 0 if none is, or an error. */
+static int try_layout(struct bpf_walker *w, uint64_t direct_map, struct frem_error *err)
+{
+	for (unsigned levels = PT_LEVELS_MIN; levels <= PT_LEVELS_MAX; levels++) {
+		int r;
+
+		w->skeleton->bss->direct_map = direct_map;
+		w->skeleton->bss->levels = levels;
+		r = self_test(w, err);
+		log_debug("page tables of %u levels, direct map at %#" PRIx64 ": %s", levels,
+			  direct_map, r > 0 ? "right" : "wrong");
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int find_layout(struct bpf_walker *w, struct frem_error *err)
+{
+	uint64_t symbol, direct_map = 0;
+	int r;
+
+	w->skeleton->bss->encryption = encryption_bit();
+	r = try_layout(w, PT_DIRECT_MAP_4, err);
+	if (!r)
+		r = try_layout(w, PT_DIRECT_MAP_5, err);
+	symbol = r ? 0 : direct_map_symbol();
+	if (symbol) {
+		r = read_kernel_word(w, symbol, &direct_map, err);
+		if (!r)
+			r = try_layout(w, direct_map, err);
+	}
+	if (r < 0)
+		return frem_context(err, r, "self-test");
+	if (r > 0)
+		return 0;
+	r = frem_fail(err, FREM_UNABLE, 0, "the page tables of this kernel are not where expected");
+	return frem_hint(err, r,
+			 "a kernel that randomises its memory needs CONFIG_KALLSYMS_ALL, and "
+			 "frem CAP_SYSLOG to read /proc/kallsyms");
+}
+
+int bpf_walker_new(struct bpf_walker **ret, struct frem_error *err)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct bpf_walker *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return frem_oom(err);
+	pthread_once(&once, route_libbpf_output);
+	w->skeleton = young_bpf__open_and_load();
+	if (!w->skeleton)
+		r = load_failed(errno, err);
+	else
+		r = map_records(w, err);
+	if (!r)
+		r = find_layout(w, err);
+	if (r < 0) {
+		bpf_walker_free(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+void bpf_walker_free(struct bpf_walker *w)
+{
+	if (!w)
+		return;
+	if (w->records)
+		munmap((void *)w->records, w->records_size);
+	young_bpf__destroy(w->skeleton);
+	free(w);
+}
+
+/* ---- reading ---- */
+
+int bpf_walker_attach(struct bpf_walker *w, pid_t pid, struct bpf_link **ret,
+		      struct frem_error *err)
+{
+	union bpf_iter_link_info info = {.task.pid = (uint32_t)pid};
+	LIBBPF_OPTS(bpf_iter_attach_opts, options, .link_info = &info,
+		    .link_info_len = sizeof(info));
+	struct bpf_link *link = bpf_program__attach_iter(w->skeleton->progs.young_walk, &options);
+
+	if (!link && errno == ESRCH)
+		return -ESRCH;
+	if (!link)
+		return frem_hint(err,
+				 frem_fail(err, FREM_UNABLE, errno, "attaching a BPF iterator"),
+				 "Linux 6.1 or later is needed");
+	*ret = link;
+	return 0;
+}
+
+/* One read of the iterator, from start to end or to the program's own pause. What the program
+ * tells is in bss then; its output, if any, goes to out. */
+static int read_once(struct bpf_walker *w, struct bpf_link *link, void *out, size_t size,
+		     size_t *ret_size, struct frem_error *err)
+{
+	struct young_bpf__bss *bss = w->skeleton->bss;
+	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(link));
+	size_t got = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return frem_fail(err, FREM_FAILED, errno, "opening a BPF iterator");
+	bss->thread = 0;
+	bss->n_records = 0;
+	bss->n_mappings = 0;
+	bss->replaced = 0;
+	bss->paused = 0;
+	bss->n_tables = 0;
+	bss->cached_unit = 0;
+	do {
+		n = read(fd, (char *)out + got, size - got);
+		got += n > 0 ? (size_t)n : 0;
+	} while ((n > 0 && got < size) || (n < 0 && (errno == EINTR || errno == EAGAIN)));
+	if (n < 0)
+		return frem_fail(err, FREM_FAILED, errno, "reading a BPF iterator");
+	*ret_size = got;
+	return 0;
+}
+
+int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_identity *ret,
+			struct frem_error *err)
+{
+	struct young_bpf__bss *bss = w->skeleton->bss;
+	struct young_identity id;
+	size_t size;
+	int r;
+
+	memset(&bss->expected, 0, sizeof(bss->expected));
+	r = read_once(w, link, &id, sizeof(id), &size, err);
+	if (r < 0)
+		return r;
+	if (size < sizeof(id))
+		return -ESRCH;
+	*ret = id;
+	return 0;
+}
+
+int bpf_walker_walk(struct bpf_walker *w, struct bpf_link *link,
+		    const struct young_identity *expected, bool present, bpf_walker_take take,
+		    void *arg, struct frem_error *err)
+{
+	struct young_bpf__bss *bss = w->skeleton->bss;
+	uint64_t before;
+	size_t size;
+	char none;
+	int r;
+
+	bss->expected = *expected;
+	bss->want_present = present;
+	bss->resume = 0;
+	do {
+		before = bss->resume;
+		r = read_once(w, link, &none, sizeof(none), &size, err);
+		if (r < 0)
+			return r;
+		if (!bss->n_mappings || bss->replaced)
+			return -ESRCH;
+		for (uint32_t i = 0; i < bss->n_records; i++) {
+			r = take(arg, &w->records[i], err);
+			if (r < 0)
+				return r;
+		}
+	} while (bss->paused && bss->resume > before);
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The BPF program that reads accessed bits, loaded and proved on this very process. Neither the
+ * program nor a link ever gets a name of its own: all go when the process does. One thread at a
+ * time.
+ */
+#ifndef FREM_TRACK_BPF_WALKER_H
+#define FREM_TRACK_BPF_WALKER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "young.h"
+
+struct bpf_link;
+struct bpf_walker;
+
+/*
+ * Loads the program and finds out how page tables look here: each layout that is possible is tried
+ * on memory of this process with a known pattern of accesses, and only one that finds exactly that
+ * pattern is taken. Error: FREM_UNABLE, with a hint.
+ */
+int bpf_walker_new(struct bpf_walker **ret, struct frem_error *err);
+void bpf_walker_free(struct bpf_walker *w);
+
+/* A link through which one process (pid as this process sees it) is read; the caller's. */
+int bpf_walker_attach(struct bpf_walker *w, pid_t pid, struct bpf_link **ret,
+		      struct frem_error *err);
+/* Who the process is. -ESRCH: it has no memory (any more). */
+int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_identity *ret,
+			struct frem_error *err);
+
+typedef int (*bpf_walker_take)(void *arg, const struct young_record *r, struct frem_error *err);
+
+/*
+ * Gives every unit with an accessed page (with `present`, with any page in memory) to `take`, which
+ * may end the walk by an error. A unit may come twice. -ESRCH: the process is not the expected one
+ * any more.
+ */
+int bpf_walker_walk(struct bpf_walker *w, struct bpf_link *link,
+		    const struct young_identity *expected, bool present, bpf_walker_take take,
+		    void *arg, struct frem_error *err);
+
+#endif

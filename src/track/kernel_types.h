@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The few fields of kernel structures that the BPF programs read. Their offsets are filled in when
+ * the program is loaded, from the running kernel's BTF (CO-RE): only names and types matter here.
+ */
+#ifndef FREM_TRACK_KERNEL_TYPES_H
+#define FREM_TRACK_KERNEL_TYPES_H
+
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct file;
+struct seq_file;
+
+struct mm_struct {
+	void *pgd;
+};
+
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	struct mm_struct *vm_mm;
+	unsigned long vm_flags;
+	struct file *vm_file;
+};
+
+struct task_struct {
+	int pid;
+	struct task_struct *group_leader;
+	__u64 start_time;
+	__u64 self_exec_id;
+};
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task_vma {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct vm_area_struct *vma;
+};
+
+#pragma clang attribute pop
+
+/* include/linux/mm.h; these have kept their values since long before BPF iterators */
+#define VM_SHARED 0x00000008ul
+#define VM_PFNMAP 0x00000400ul
+#define VM_IO 0x00004000ul
+#define VM_HUGETLB 0x00400000ul
+
+#endif
