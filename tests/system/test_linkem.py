@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The emulated link is what everything else is measured on: it must be what it says."""
+
+import contextlib
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import threading
+import time
+
+import pytest
+
+import lab
+
+TOLERANCE = 0.03
+IP_SHARE_OF_TCP = 1448 / 1500  # payload in a packet of 1500 bytes: IP, TCP and time stamps
+
+
+def connected(hosts):
+    """A TCP connection from host b to host a, and how long its making took in ms."""
+    with lab.network_of(hosts.a):
+        listener = socket.create_server((hosts.ip_a, 0))
+    with lab.network_of(hosts.b):
+        client = socket.socket()
+    with listener, contextlib.ExitStack() as undo:
+        undo.callback(client.close)
+        # a queue of one round trip never runs empty with it, so the link stays full
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        start = time.monotonic()
+        client.connect(listener.getsockname())
+        took = (time.monotonic() - start) * 1e3
+        server, _ = listener.accept()
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        undo.pop_all()
+    return client, server, took
+
+
+def echo(server, times):
+    for _ in range(times):
+        server.sendall(server.recv(1))
+
+
+def round_trips(client, server, times):
+    """Milliseconds from sending a byte until it is back."""
+    thread = threading.Thread(target=echo, args=(server, times))
+    thread.start()
+    found = []
+    for _ in range(times):
+        start = time.monotonic()
+        client.sendall(b"p")
+        client.recv(1)
+        found.append((time.monotonic() - start) * 1e3)
+    thread.join()
+    return found
+
+
+def send_for_ever(client):
+    with contextlib.suppress(OSError):
+        while True:
+            client.sendall(bytes(1 << 18))
+
+
+def received_rate(client, server, warm_up, seconds):
+    """MB/s of IP packets, once the link is full."""
+    thread = threading.Thread(target=send_for_ever, args=(client,))
+    thread.start()
+    buffer = bytearray(1 << 18)
+    received, start = 0, time.monotonic()
+    begin = start + warm_up
+    while (now := time.monotonic()) < begin + seconds:
+        n = server.recv_into(buffer)
+        received += n if now >= begin else 0
+    server.close()
+    thread.join()
+    client.close()
+    return received / (now - begin) / 1e6 / IP_SHARE_OF_TCP
+
+
+def measure(hosts, warm_up, ret):
+    client, server, connect_ms = connected(hosts)
+    ret["rtt"] = [connect_ms, *round_trips(client, server, 5)]
+    ret["rate"] = received_rate(client, server, warm_up, 4)
+
+
+def test_link_is_as_asked(hosts):
+    """Both links of the paper, at the same time to save time."""
+    asked = {"SLOW": (*lab.SLOW, 5), "FAST": (*lab.FAST, 3)}
+    found = {name: {} for name in asked}
+    threads = [
+        threading.Thread(target=measure, args=(hosts(rtt, rate), warm_up, found[name]))
+        for name, (rtt, rate, warm_up) in asked.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, (rtt, rate, _) in asked.items():
+        # the first connection also waits for the route; the median is what a program sees
+        median = statistics.median(found[name]["rtt"])
+        assert median == pytest.approx(rtt, rel=TOLERANCE), (name, found)
+        assert found[name]["rate"] == pytest.approx(rate, rel=TOLERANCE), (name, found)
+
+
+def test_full_queue_drops(hosts):
+    """What is sent faster than the link is lost beyond its queue, not kept in memory."""
+    both = hosts(20, 1)
+    with lab.network_of(both.a):
+        receiver = socket.socket(type=socket.SOCK_DGRAM)
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        receiver.bind((both.ip_a, 0))
+        receiver.settimeout(0.5)
+    with lab.network_of(both.b):
+        sender = socket.socket(type=socket.SOCK_DGRAM)
+    with receiver, sender:
+        for _ in range(1000):
+            sender.sendto(bytes(1000), receiver.getsockname())
+        received = 0
+        with contextlib.suppress(socket.timeout):
+            while receiver.recv(2000):
+                received += 1
+    # 100 ms of queue at 1 MB/s hold 97 packets; a few leave while the others are sent
+    assert 90 <= received <= 200
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_ends_cleanly(hosts, end):
+    both = hosts(1, 10)
+    both.link.send_signal(end)
+    assert both.link.wait(5) == 0
+    links = subprocess.run(
+        lab.within(both.a, ["ip", "-o", "link"]), capture_output=True, text=True, check=True
+    )
+    assert "link0" not in links.stdout
+
+
+def test_ends_with_its_parent(hosts):
+    both = hosts(1, 10)
+    both.link.terminate()
+    both.link.wait(5)
+    script = f"{lab.LINKEM} -p {both.a} {both.ip_a} {both.b} {both.ip_b} 1 10 & echo $!; read x"
+    shell = subprocess.Popen(
+        ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with shell:
+        pid = int(shell.stdout.readline())
+        assert shell.stdout.readline() == "ready\n"
+        shell.kill()
+
+    def ended():
+        with contextlib.suppress(ChildProcessError):
+            return os.waitpid(pid, os.WNOHANG)[0] == pid
+        return True
+
+    lab.wait_until("linkem to end with its parent", ended, 5)
+
+
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        ([], 2, "usage: linkem"),
+        (["a", "10.0.0.1", "b", "10.0.0.2", "many", "7"], 2, "round-trip time 'many'"),
+        (["a", "10.0.0.1", "b", "10.0.0.2", "200", "0"], 2, "rate '0'"),
+        (["a", "10.0.0.1", "b", "somewhere", "200", "7"], 2, "'somewhere' is no IPv4 address"),
+        (["a", "10.0.0.1", "b", "10.0.0.2", "999999", "999999"], 1, "namespace 'a'"),
+    ],
+)
+def test_bad_arguments(arguments, code, words):
+    done = subprocess.run([lab.LINKEM, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
