@@ -32,6 +32,8 @@ int store_open(const char *url, struct store **ret, struct frem_error *err);
 void store_free(struct store *s);
 /* How the store is to be named in messages; owned by s. */
 const char *store_url(const struct store *s);
+/* A transfer that does not move for ms (30 s unless set) fails with -ETIMEDOUT. */
+void store_set_stall_limit(struct store *s, unsigned ms);
 
 /* Appends bytes [offset, offset + len) of the object to out; shorter at the object's end. More than
  * `most` bytes is FREM_DAMAGED with -EFBIG and never allocated. */

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fetches from a directory. Each fetcher_run() reads one slice of one fetch, urgent ones first,
+ * else in the order of their start: what becomes urgent waits for one slice at most.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/clock.h"
+#include "dir.h"
+
+#define SLICE ((size_t)256 << 10) /* stays in the second-level cache on its way */
+
+struct fetch {
+	TAILQ_ENTRY(fetch) link;
+	struct fetch_request req;
+	char *key;
+	int fd; /* -1: not opened yet */
+	uint64_t pos, end;
+	bool cancelled; /* from within its own callback */
+};
+
+TAILQ_HEAD(fetch_queue, fetch);
+
+struct dir_fetcher {
+	struct fetcher fetcher;
+	struct fetch_queue urgent, bulk;
+	struct fetch *current; /* the one whose callback is running */
+	struct fetcher_stats stats;
+	uint8_t slice[SLICE];
+};
+
+static void fetch_free(struct fetch *t)
+{
+	if (t->fd >= 0)
+		close(t->fd);
+	free(t->key);
+	free(t);
+}
+
+static struct fetch_queue *queue_of(struct dir_fetcher *f, const struct fetch *t)
+{
+	return t->req.urgent ? &f->urgent : &f->bulk;
+}
+
+static void dir_fetcher_free(struct fetcher *base)
+{
+	struct dir_fetcher *f = (struct dir_fetcher *)base;
+	struct fetch *t;
+
+	while ((t = TAILQ_FIRST(&f->urgent)) || (t = TAILQ_FIRST(&f->bulk))) {
+		TAILQ_REMOVE(queue_of(f, t), t, link);
+		fetch_free(t);
+	}
+	free(f);
+}
+
+static int dir_fetcher_start(struct fetcher *base, const struct fetch_request *req,
+			     struct fetch **ret, struct frem_error *err)
+{
+	struct dir_fetcher *f = (struct dir_fetcher *)base;
+	struct fetch *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return frem_oom(err);
+	t->fd = -1;
+	t->key = strdup(req->key);
+	if (!t->key) {
+		fetch_free(t);
+		return frem_oom(err);
+	}
+	t->req = *req;
+	t->req.key = t->key;
+	TAILQ_INSERT_TAIL(queue_of(f, t), t, link);
+	base->active++;
+	if (ret)
+		*ret = t;
+	return 0;
+}
+
+static void dir_fetcher_cancel(struct fetcher *base, struct fetch *t)
+{
+	struct dir_fetcher *f = (struct dir_fetcher *)base;
+
+	if (t == f->current) {
+		t->cancelled = true;
+		return;
+	}
+	TAILQ_REMOVE(queue_of(f, t), t, link);
+	base->active--;
+	fetch_free(t);
+}
+
+static int open_object(struct dir_fetcher *f, struct fetch *t, struct frem_error *err)
+{
+	struct dir_store *d = (struct dir_store *)f->fetcher.store;
+	struct stat st;
+	int r = objdir_get(d->objdir, t->key, &t->fd, &st, err);
+
+	if (r < 0)
+		return r;
+	t->pos = t->req.offset;
+	t->end = t->req.len == STORE_WHOLE ? (uint64_t)st.st_size : t->pos + t->req.len;
+	if (t->pos > (uint64_t)st.st_size || t->end > (uint64_t)st.st_size)
+		return store_fail_short(err, (uint64_t)st.st_size);
+	return 0;
+}
+
+/* One slice. Sets *ret_over at the end and on failure, and then returns what done() is to be told.
+ */
+static int advance(struct dir_fetcher *f, struct fetch *t, bool *ret_over, struct frem_error *err)
+{
+	ssize_t got;
+	int r = t->fd < 0 ? open_object(f, t, err) : 0;
+
+	*ret_over = true;
+	if (r < 0 || t->pos == t->end)
+		return r;
+	do
+		got = pread(t->fd, f->slice, t->end - t->pos < SLICE ? t->end - t->pos : SLICE,
+			    (off_t)t->pos);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return frem_fail(err, FREM_STORE, errno, "reading the file");
+	if (got == 0)
+		return store_fail_short(err, t->pos);
+	t->pos += (uint64_t)got;
+	f->stats.bytes += (uint64_t)got;
+	r = t->req.data(t->req.arg, f->slice, (size_t)got);
+	if (r) {
+		store_fail(err, FREM_FAILED, abs(r), "stopped by the receiver");
+		return r;
+	}
+	*ret_over = t->pos == t->end;
+	return 0;
+}
+
+static void serve(struct dir_fetcher *f, struct fetch *t)
+{
+	struct frem_error err = {0};
+	bool over;
+	int r;
+
+	f->current = t;
+	r = advance(f, t, &over, &err);
+	if (over && !t->cancelled) {
+		if (r)
+			store_context(f->fetcher.store, &err, r, "get", t->key);
+		f->fetcher.active--;
+		TAILQ_REMOVE(queue_of(f, t), t, link);
+		t->req.done(t->req.arg, r, &err);
+	} else if (t->cancelled) {
+		f->fetcher.active--;
+		TAILQ_REMOVE(queue_of(f, t), t, link);
+	}
+	f->current = NULL;
+	if (over || t->cancelled)
+		fetch_free(t);
+}
+
+static int dir_fetcher_run(struct fetcher *base, struct pollfd *fds, unsigned n, int timeout_ms,
+			   struct frem_error *err)
+{
+	struct dir_fetcher *f = (struct dir_fetcher *)base;
+	struct fetch *t = TAILQ_FIRST(&f->urgent);
+
+	if (!t)
+		t = TAILQ_FIRST(&f->bulk);
+	if (t) {
+		serve(f, t);
+		timeout_ms = 0;
+	}
+	if (poll(fds, n, timeout_ms) < 0 && errno != EINTR)
+		return frem_fail(err, FREM_FAILED, errno, "waiting for descriptors");
+	return 0;
+}
+
+static void dir_fetcher_get_stats(const struct fetcher *base, struct fetcher_stats *ret)
+{
+	*ret = ((const struct dir_fetcher *)base)->stats;
+}
+
+static const struct fetcher_ops dir_fetcher_ops = {
+	.free = dir_fetcher_free,
+	.start = dir_fetcher_start,
+	.cancel = dir_fetcher_cancel,
+	.run = dir_fetcher_run,
+	.get_stats = dir_fetcher_get_stats,
+};
+
+int dir_fetcher_new(struct store *s, struct fetcher **ret, struct frem_error *err)
+{
+	struct dir_fetcher *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return frem_oom(err);
+	f->fetcher.ops = &dir_fetcher_ops;
+	f->fetcher.store = s;
+	TAILQ_INIT(&f->urgent);
+	TAILQ_INIT(&f->bulk);
+	*ret = &f->fetcher;
+	return 0;
+}
