@@ -3,6 +3,9 @@
 #ifndef FREM_CRIU_IMAGE_FILES_H
 #define FREM_CRIU_IMAGE_FILES_H
 
+#include <stdint.h>
+
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "criu/image_map.h"
 
@@ -27,6 +30,13 @@ void image_rollback_free(struct image_rollback *r);
 /* Fails with FREM_REFUSED "pid N is taken by 'COMM'" where a pid or thread id of the image is in
  * use. */
 int image_pids_free(int dirfd, const struct image_map *map, struct frem_error *err);
+
+/*
+ * Moves the next pid that this pid namespace gives out beyond those of the image, where they are
+ * near: in a young pid namespace, a helper would take just the pid that the job needs. Call it
+ * before starting processes ahead of a restore; what goes wrong is left to image_pids_free().
+ */
+void image_pids_avoid(int dirfd);
 
 FREM_CLEANUP(struct image_rollback *, cleanup_image_rollback, image_rollback_free)
 #define _cleanup_image_rollback_ _cleanup_(cleanup_image_rollback)

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "criu/image_files.h"
+#include "image_file.h"
+#include "images.pb-c.h"
+#include "tree.h"
+
+#define IDS_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
+#define NEAR 512	   /* more processes than a restore starts */
+
+/* Pids and thread ids, and where `groups` is asked for, also those of sessions and groups. */
+struct ids {
+	int32_t *list;
+	size_t n, cap;
+	int32_t root;
+};
+
+static int add(struct ids *ids, uint32_t id)
+{
+	if (id == 0 || id > IDS_MAX)
+		return 0;
+	if (ids->n == ids->cap) {
+		size_t cap = ids->cap ? ids->cap * 2 : 64;
+		int32_t *more = cap > 2 * IDS_MAX ? NULL : reallocarray(ids->list, cap, sizeof(id));
+
+		if (!more)
+			return -ENOMEM;
+		ids->list = more;
+		ids->cap = cap;
+	}
+	ids->list[ids->n++] = (int32_t)id;
+	return 0;
+}
+
+static int add_task(struct ids *ids, const ImagePstree *e, bool groups)
+{
+	int r = add(ids, e->pid);
+
+	if (ids->n == 1)
+		ids->root = (int32_t)e->pid;
+	for (size_t i = 0; r == 0 && i < e->n_threads; i++)
+		if (e->threads[i] != e->pid)
+			r = add(ids, e->threads[i]);
+	if (r == 0 && groups)
+		r = add(ids, e->pgid);
+	if (r == 0 && groups)
+		r = add(ids, e->sid);
+	return r;
+}
+
+static int read_ids(int dirfd, bool groups, struct ids *ids, struct frem_error *err)
+{
+	_cleanup_image_file_ struct image_file f = {0};
+	const uint8_t *data;
+	size_t n;
+	int r = image_file_read(dirfd, "pstree.img", IMAGE_MAGIC_PSTREE, &f, err);
+
+	while (r == 0) {
+		ImagePstree *e;
+
+		r = image_file_next(&f, &data, &n, err);
+		if (r <= 0)
+			break;
+		e = image_pstree__unpack(NULL, n, data);
+		if (!e)
+			return image_file_damaged(&f, err, "an unreadable entry");
+		r = add_task(ids, e, groups);
+		image_pstree__free_unpacked(e, NULL);
+		if (r < 0)
+			return frem_oom(err);
+	}
+	return r;
+}
+
+/* The id of the pid namespace that CRIU itself had at the dump. */
+static uint32_t namespace_of_criu(int dirfd)
+{
+	_cleanup_image_file_ struct image_file f = {0};
+	ImageInventory *e;
+	const uint8_t *data;
+	uint32_t id = 0;
+	size_t n;
+
+	if (image_file_read(dirfd, "inventory.img", IMAGE_MAGIC_INVENTORY, &f, NULL) < 0 ||
+	    image_file_next(&f, &data, &n, NULL) != 1)
+		return 0;
+	e = image_inventory__unpack(NULL, n, data);
+	if (e && e->root_ids)
+		id = e->root_ids->pid_ns_id;
+	if (e)
+		image_inventory__free_unpacked(e, NULL);
+	return id;
+}
+
+static uint32_t namespace_of_task(int dirfd, int32_t pid)
+{
+	_cleanup_image_file_ struct image_file f = {0};
+	const uint8_t *data;
+	uint32_t id = 0;
+	ImageCore *e;
+	char name[64];
+	size_t n;
+
+	snprintf(name, sizeof(name), "core-%" PRId32 ".img", pid);
+	if (image_file_read(dirfd, name, IMAGE_MAGIC_CORE, &f, NULL) < 0 ||
+	    image_file_next(&f, &data, &n, NULL) != 1)
+		return 0;
+	e = image_core__unpack(NULL, n, data);
+	if (e && e->ids)
+		id = e->ids->pid_ns_id;
+	if (e)
+		image_core__free_unpacked(e, NULL);
+	return id;
+}
+
+/* A job that was dumped together with its pid namespace gets a new one: all pids are free there. */
+static bool brings_namespace(int dirfd, int32_t root)
+{
+	uint32_t outer = namespace_of_criu(dirfd), inner = namespace_of_task(dirfd, root);
+
+	return outer && inner && outer != inner;
+}
+
+int image_pids_free(int dirfd, const struct image_map *map, struct frem_error *err)
+{
+	struct ids ids = {0};
+	int r = read_ids(dirfd, false, &ids, err);
+
+	if (r == 0 && brings_namespace(dirfd, map->tasks[0].pid))
+		ids.n = 0;
+	for (size_t i = 0; r == 0 && i < ids.n; i++) {
+		char path[32], comm[17];
+
+		snprintf(path, sizeof(path), "/proc/%" PRId32, ids.list[i]);
+		if (access(path, F_OK) < 0)
+			continue;
+		tree_comm(ids.list[i], comm);
+		r = frem_fail(err, FREM_REFUSED, 0, "pid %" PRId32 " is taken by '%s'", ids.list[i],
+			      comm);
+		frem_hint(err, r,
+			  "end that process, or restart in a pid namespace of its own: "
+			  "unshare --pid --fork --mount-proc frem restart ...");
+	}
+	free(ids.list);
+	return r;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void image_pids_avoid(int dirfd)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "r+e");
+	struct ids ids = {0};
+	int last, next;
+
+	if (!f || fscanf(f, "%d", &last) != 1 || read_ids(dirfd, true, &ids, NULL) < 0) {
+		free(ids.list);
+		return;
+	}
+	if (ids.n)
+		qsort(ids.list, ids.n, sizeof(*ids.list), by_number);
+	next = last;
+	for (size_t i = 0; i < ids.n; i++)
+		if (ids.list[i] > next && ids.list[i] - next <= NEAR)
+			next = ids.list[i];
+	if (next != last) {
+		rewind(f);
+		fprintf(f, "%d", next);
+	}
+	free(ids.list);
+}
