@@ -124,8 +124,7 @@ int body_reader_new(const char *object, const struct object_header *h, const voi
 	if (n < h->stored)
 		return wire_damaged(&w, n, "cut off within the body");
 	if (n > h->stored)
-		return wire_damaged(&w, h->stored, "%" PRIu64 " bytes too many",
-				    (uint64_t)n - h->stored);
+		return wire_damaged(&w, h->stored, "trailing garbage");
 	digest_of(stored, n, digest, sizeof(digest));
 	if (!digest_equal(digest, h->digest, sizeof(digest)))
 		return wire_damaged(&w, 0, "digest of the body does not match");
@@ -179,15 +178,24 @@ static int inflate(struct body_reader *r, void *data, size_t n, size_t *ret_got)
 	return 0;
 }
 
+/* Nothing is read beyond what the header announced. */
+static int check_left(const struct body_reader *r, uint64_t n)
+{
+	uint64_t left = r->raw - r->at.base;
+
+	if (n <= left)
+		return 0;
+	return wire_damaged(&r->at, 0, "%" PRIu64 " bytes announced, %" PRIu64 " left", n, left);
+}
+
 int body_read(struct body_reader *r, void *data, size_t n)
 {
 	uint8_t *to = data;
 	size_t got;
-	int rc;
+	int rc = check_left(r, n);
 
-	if (n > r->raw - r->at.base)
-		return wire_damaged(&r->at, 0, "%zu bytes wanted, %" PRIu64 " left", n,
-				    r->raw - r->at.base);
+	if (rc < 0)
+		return rc;
 	while (n > 0) {
 		rc = inflate(r, to, n, &got);
 		if (rc < 0)
@@ -202,8 +210,10 @@ int body_read(struct body_reader *r, void *data, size_t n)
 
 int body_read_buffer(struct body_reader *r, uint64_t n, struct buffer *b)
 {
-	int rc;
+	int rc = check_left(r, n);
 
+	if (rc < 0)
+		return rc;
 	while (n > 0) {
 		size_t step = n < READ_STEP ? (size_t)n : READ_STEP;
 
@@ -221,7 +231,7 @@ int body_read_buffer(struct body_reader *r, uint64_t n, struct buffer *b)
 int body_skip(struct body_reader *r, uint64_t n)
 {
 	uint8_t scratch[16384];
-	int rc = 0;
+	int rc = check_left(r, n);
 
 	while (n > 0 && rc == 0) {
 		size_t step = n < sizeof(scratch) ? (size_t)n : sizeof(scratch);
@@ -249,7 +259,6 @@ int body_end(struct body_reader *r)
 		return wire_damaged(&r->at, 0, "body ends %" PRIu64 " bytes early",
 				    r->raw - r->at.base);
 	if (r->in.pos != r->in.size)
-		return wire_damaged(&r->at, 0, "%zu bytes behind the zstd frame",
-				    r->in.size - r->in.pos);
+		return wire_damaged(&r->at, 0, "trailing garbage behind the zstd frame");
 	return 0;
 }

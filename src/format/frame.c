@@ -20,7 +20,7 @@ static int zstd_failed(const char *doing, size_t code, struct frem_error *err)
 {
 	if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation)
 		return frem_oom(err);
-	return frem_fail(err, FREM_FAILED, 0, "frame: %s: %s", doing, ZSTD_getErrorName(code));
+	return frem_fail(err, FREM_FAILED, 0, "%s: %s", doing, ZSTD_getErrorName(code));
 }
 
 int frame_codec_new(int level, struct frame_codec **ret, struct frem_error *err)
@@ -42,7 +42,7 @@ int frame_codec_new(int level, struct frame_codec **ret, struct frem_error *err)
 	if (!ZSTD_isError(z))
 		z = ZSTD_CCtx_setParameter(c->c, ZSTD_c_checksumFlag, 0);
 	if (ZSTD_isError(z))
-		return zstd_failed("setting up compression", z, err);
+		return frem_context(err, zstd_failed("setting up compression", z, err), "frame");
 	*ret = TAKE_PTR(c);
 	return 0;
 }
@@ -124,7 +124,7 @@ int frame_encode(struct frame_codec *c, const void *raw, unsigned pages, struct 
 	packed = pack(c, raw, pages, e.zero_mask);
 	z = ZSTD_compress2(c->c, out->data + out->len, out->cap - out->len, packed, n);
 	if (ZSTD_isError(z))
-		return zstd_failed("compressing", z, err);
+		return frem_context(err, zstd_failed("compressing", z, err), "frame");
 	if (z >= n) {
 		memcpy(out->data + out->len, packed, n);
 		z = n;
@@ -138,7 +138,7 @@ int frame_encode(struct frame_codec *c, const void *raw, unsigned pages, struct 
 
 static int damaged(struct frem_error *err, const char *what)
 {
-	return frem_fail(err, FREM_DAMAGED, 0, "frame: %s", what);
+	return frem_fail(err, FREM_DAMAGED, 0, "%s", what);
 }
 
 /* One zstd frame of exactly n bytes that gives exactly `want`; needs no window of its own. */
@@ -159,15 +159,15 @@ static int decompress(struct frame_codec *c, const void *stored, size_t n, uint8
 	return 0;
 }
 
-int frame_decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
-		 const void *stored, size_t n, void *raw, struct frem_error *err)
+static int decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
+		  const void *stored, size_t n, void *raw, struct frem_error *err)
 {
 	uint8_t digest[DIGEST_FRAME_SIZE] = {0};
 	uint32_t want;
 	int r = 0;
 
 	if (pages < 1 || pages > FRAME_PAGES)
-		return frem_fail(err, FREM_FAILED, EINVAL, "frame: %u pages", pages);
+		return frem_fail(err, FREM_FAILED, EINVAL, "%u pages", pages);
 	want = frame_payload_raw(entry, pages);
 	if (n != entry->stored || n > want || (n == 0) != (want == 0))
 		return damaged(err, "payload has the wrong size");
@@ -181,5 +181,25 @@ int frame_decode(struct frame_codec *c, const struct frame_entry *entry, unsigne
 		r = decompress(c, stored, n, raw, want, err);
 	if (r == 0)
 		unpack(raw, pages, entry->zero_mask, want);
+	return r;
+}
+
+int frame_decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
+		 const void *stored, size_t n, void *raw, struct frem_error *err)
+{
+	int r = decode(c, entry, pages, stored, n, raw, err);
+
+	return r < 0 ? frem_context(err, r, "frame") : 0;
+}
+
+int frame_decode_nth(struct frame_codec *c, const struct frame_index *x, size_t i,
+		     const char *object, uint64_t base, const void *stored, size_t n, void *raw,
+		     struct frem_error *err)
+{
+	int r = decode(c, &x->entries[i], frame_pages(x, i), stored, n, raw, err);
+
+	if (r < 0)
+		frem_context(err, r, "%s: frame %zu at offset %" PRIu64, object, i,
+			     base + x->offsets[i]);
 	return r;
 }

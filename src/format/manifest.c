@@ -277,7 +277,8 @@ static void get_tcp(const json_t *root, struct manifest *m, struct json_fault *f
 
 static void get_numbers(const json_t *root, struct manifest *m, struct json_fault *f)
 {
-	json_get_number(root, "page_size", PAGE_BYTES, PAGE_BYTES, f);
+	if (json_get_number(root, "page_size", 0, UINT32_MAX, f) != PAGE_BYTES)
+		json_set_fault(f, "page_size", "is not 4096");
 	m->created = (int64_t)json_get_number(root, "created", 0, INT64_MAX, f);
 	m->image_bytes = json_get_number(root, "image_bytes", 0, 2 * BYTES_MAX, f);
 	m->lazy_pages = json_get_number(root, "lazy_pages", 0, FRAME_PAGES_LIMIT, f);

@@ -84,7 +84,7 @@ int wire_varint(struct wire *w, const char *what, uint64_t *ret)
 int wire_end(const struct wire *w)
 {
 	if (w->pos != w->n)
-		return wire_damaged(w, w->pos, "%zu bytes too many", w->n - w->pos);
+		return wire_damaged(w, w->pos, "trailing garbage");
 	return 0;
 }
 

@@ -60,6 +60,14 @@ int frame_encode(struct frame_codec *c, const void *raw, unsigned pages, struct 
 int frame_decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
 		 const void *stored, size_t n, void *raw, struct frem_error *err);
 
+/*
+ * frame_decode() of frame number i of the object called `object` ("pages"), whose frames start at
+ * offset `base` in it. Error: FREM_DAMAGED "OBJECT: frame I at offset N: ...".
+ */
+int frame_decode_nth(struct frame_codec *c, const struct frame_index *x, size_t i,
+		     const char *object, uint64_t base, const void *stored, size_t n, void *raw,
+		     struct frem_error *err);
+
 /* Bytes of the pages that an entry of a frame of `pages` pages does not elide. */
 static inline uint32_t frame_payload_raw(const struct frame_entry *entry, unsigned pages)
 {
