@@ -520,6 +520,10 @@ int http_call_run(struct http_call *c, struct http_store *h, const char *path,
 		r = http_step(h, err);
 		if (r < 0 || c->finished)
 			break;
+		if (h->store.interrupted && h->store.interrupted()) {
+			r = frem_fail(err, FREM_FAILED, EINTR, "waiting for the store");
+			break;
+		}
 		r = http_wait(h, NULL, 0, -1, err);
 		if (r < 0)
 			break;

@@ -111,6 +111,11 @@ void store_set_stall_limit(struct store *s, unsigned ms)
 	s->stall_ms = ms;
 }
 
+void store_set_interrupt(struct store *s, bool (*interrupted)(void))
+{
+	s->interrupted = interrupted;
+}
+
 int store_get(struct store *s, const char *key, uint64_t offset, uint64_t len, uint64_t most,
 	      struct buffer *out, struct frem_error *err)
 {

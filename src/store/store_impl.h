@@ -30,6 +30,7 @@ struct store {
 	const struct store_ops *ops;
 	char *url; /* as shown: without a password */
 	unsigned stall_ms;
+	bool (*interrupted)(void); /* NULL: never */
 };
 
 struct fetcher_ops {

@@ -34,6 +34,9 @@ void store_free(struct store *s);
 const char *store_url(const struct store *s);
 /* A transfer that does not move for ms (30 s unless set) fails with -ETIMEDOUT. */
 void store_set_stall_limit(struct store *s, unsigned ms);
+/* Blocking calls give up with FREM_FAILED, -EINTR soon after this (NULL: never) says true. A signal
+ * handler without SA_RESTART wakes them to look. */
+void store_set_interrupt(struct store *s, bool (*interrupted)(void));
 
 /* Appends bytes [offset, offset + len) of the object to out; shorter at the object's end. More than
  * `most` bytes is FREM_DAMAGED with -EFBIG and never allocated. */
