@@ -86,6 +86,9 @@ static void check_store(const struct cmd_context *c, struct checks *all)
 	/* no checkpoint can have this prefix: names do not begin with '.' */
 	if (r == 0)
 		r = store_list(s, "./", &l, &err);
+	frem_hint(&err, 0,
+		  "see that the directory is there, or that 'frem serve' runs and can be "
+		  "reached");
 	if (r < 0)
 		say_error(check, &err);
 	else

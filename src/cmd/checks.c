@@ -227,23 +227,34 @@ static const char *file_system_name(const struct statfs *fs)
 	return "another file system";
 }
 
+/* Does what a run directory needs: makes a directory, and takes it away again. */
+static int try_directory(const char *dir, struct statfs *ret)
+{
+	char path[4096];
+	int n = snprintf(path, sizeof(path), "%s/frem-check-XXXXXX", dir);
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -ENAMETOOLONG;
+	if (!mkdtemp(path))
+		return -errno;
+	rmdir(path);
+	return statfs(dir, ret) < 0 ? -errno : 0;
+}
+
 void check_run_directory(struct check *ret)
 {
 	const char *dir = getenv("FREM_RUN_DIR");
 	char space[UNITS_SIZE];
-	_cleanup_close_ int fd = -1;
 	struct statfs fs;
 	uint64_t left;
+	int r;
 
 	if (!dir || !*dir)
 		dir = "/var/tmp";
-	/* a nameless file: it is gone as soon as it is closed */
-	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0 && errno == EOPNOTSUPP)
-		fd = open(dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || fstatfs(fd, &fs) < 0 || access(dir, W_OK) < 0) {
+	r = try_directory(dir, &fs);
+	if (r < 0) {
 		check_say(ret, CHECK_MISSING, "name a writable directory in FREM_RUN_DIR", "%s: %s",
-			  dir, strerror(errno));
+			  dir, strerror(-r));
 		return;
 	}
 	left = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;

@@ -14,6 +14,13 @@
 static const struct cmd commands[] = {
 	{"check", cmd_check, "",
 	 "say what this machine can do, and what to do about what it cannot", ""},
+	{"serve", cmd_serve, "--root DIR --listen ADDR:PORT [--max-object BYTES]",
+	 "serve a directory as a store over HTTP",
+	 "  --root DIR        an existing directory\n"
+	 "  --listen ADDR:PORT\n"
+	 "                    the address to listen on; port 0 takes a free one\n"
+	 "  --max-object BYTES\n"
+	 "                    refuse larger uploads (default: no limit but the disk)\n"},
 	{"list", cmd_list, "[NAME]", "list the checkpoints that a store holds", ""},
 	{"show", cmd_show, "NAME[@N]", "show all about a checkpoint and its touch set", ""},
 	{"remove", cmd_remove, "NAME@N... | --all NAME...", "remove checkpoints from a store",

@@ -127,8 +127,8 @@ int ui_answer(json_t *steal, struct frem_error *err)
 static int print_answer(struct frem_error *err)
 {
 	errno = 0;
-	if (json_dumpf(answer, stdout, JSON_INDENT(2)) < 0 || putchar('\n') == EOF ||
-	    fflush(stdout) == EOF)
+	if (json_dumpf(answer, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) < 0 ||
+	    putchar('\n') == EOF || fflush(stdout) == EOF)
 		return frem_fail(err, FREM_FAILED, errno ? errno : EIO, "writing the output");
 	answered = true;
 	return 0;
