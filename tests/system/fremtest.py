@@ -183,7 +183,7 @@ class Victim:
                 stderr=popen.pop("stderr", subprocess.DEVNULL),
                 cwd=directory,
                 env={**os.environ, "READY_FD": str(writes)},
-                pass_fds=(writes,),
+                pass_fds=(writes, *popen.pop("pass_fds", ())),
                 **popen,
             )
             os.close(writes)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""dictionary.py STATUS MEGABYTES: a dict of incompressible values that goes on checking itself."""
+"""dictionary.py STATUS MEGABYTES: a dict of incompressible values that goes on checking itself.
+
+SIGUSR1: check all and answer; SIGUSR2: exit with status 42.
+"""
 
 import hashlib
 import os
@@ -31,6 +34,7 @@ def main():
     values = {f"key {number}": value_of(number) for number in range(count)}
     asked = []
     signal.signal(signal.SIGUSR1, lambda *_: asked.append(True))
+    signal.signal(signal.SIGUSR2, lambda *_: os._exit(42))
     ready = int(os.environ["READY_FD"])
     os.write(ready, b"r")
     os.close(ready)

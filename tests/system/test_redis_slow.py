@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""redis-server with 500 MB, its store at the other end of the paper's SLOW link, in all modes.
+
+One checkpoint over the link, made under load, serves three restarts. Two are followed until all
+memory is in and every value is verified; one is ended while most of its memory is still missing.
+"""
+
+import json
+import os
+import shutil
+import threading
+import time
+
+import pytest
+
+import fremtest
+import lab
+
+
+@pytest.fixture
+def redis(hosts, tmp_path, leakcheck):
+    if not shutil.which("redis-server"):
+        pytest.skip("redis-server is not installed")
+    both = hosts(*lab.SLOW)
+    server = lab.Redis(str(tmp_path / "redis"), both.b)
+    yield both, server
+    if fremtest.is_alive(server.pid):
+        lab.kill_tree(server.pid)
+
+
+def checkpoint_under_load(there, server):
+    load = lab.Load(server)
+    thread = threading.Thread(target=load.run, kwargs={"per_second": 2000})
+    thread.start()
+    try:
+        there.checkpoint(server.pid, "redis", timeout=240)
+    finally:
+        load.stop = True
+        thread.join()
+    assert load.answered > 2000
+
+
+def restart(there, server, mode, stats_file):
+    """Restarts; returns the command and the seconds until 2,000 verified answers."""
+    start = time.monotonic()
+    process = there.restart("redis", "--resume", mode, "--stats", stats_file)
+    _, last = lab.Load(server).run(2000, still_wanted=lambda: process.poll() is None)
+    return process, last - start
+
+
+def wait_for_all_memory(process, stats_file):
+    def written():
+        assert process.poll() is None, "the restart ended"
+        return os.path.exists(stats_file)
+
+    lab.wait_until("all memory", written, 150)
+    with open(stats_file, encoding="utf-8") as f:
+        return json.load(f)
+
+
+def end(there, server, process):
+    os.kill(server.pid, 9)
+    assert there.finish(process).code == 128 + 9
+
+
+def test_redis(frem, redis, tmp_path, store_dir):
+    both, server = redis
+    server.load()
+    with lab.Served(store_dir, both.ip_a, both.a) as served:
+        there = frem.at(served.url, namespace=both.b)
+        checkpoint_under_load(there, server)
+        shown = there.json("show", "redis")
+        assert 450e6 < shown["image_bytes"] < 700e6
+        assert 0.05 < shown["touch"]["pages"] / shown["lazy_pages"] < 0.25
+        server.kill()
+
+        took, stats = {}, {}
+        for mode in ("touch-set", "full", "now"):
+            stats_file = str(tmp_path / f"{mode}.json")
+            process, took[mode] = restart(there, server, mode, stats_file)
+            if mode == "now":
+                server.verify(list(lab.HOT)[::20])
+            else:
+                stats[mode] = wait_for_all_memory(process, stats_file)
+                assert server.verify(range(lab.KEYS)) == lab.KEYS
+            end(there, server, process)
+
+    assert took["now"] * 5 < took["full"], took
+    assert took["touch-set"] < took["full"], took
+    # the link was used: all memory came in little more time than its bytes take
+    wire_ms = stats["full"]["bytes_fetched"] / (lab.SLOW[1] * 1e3)
+    for mode in stats:
+        assert stats[mode]["drained_ms"] < 1.35 * wire_ms, (mode, stats)
