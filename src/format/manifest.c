@@ -307,6 +307,8 @@ static int get_manifest(const struct doc *d, const json_t *root, struct manifest
 	struct json_fault fault = {0}, *f = &fault;
 
 	json_get_text(root, "name", m->id.name, sizeof(m->id.name), f);
+	if (name_check(m->id.name, NULL) < 0)
+		json_set_fault(f, "name", "is no job name");
 	m->id.seq = (uint32_t)json_get_number(root, "seq", 1, NAME_SEQ_MAX, f);
 	json_get_text(root, "frem_version", m->frem_version, sizeof(m->frem_version), f);
 	json_get_text(root, "criu_version", m->criu_version, sizeof(m->criu_version), f);
