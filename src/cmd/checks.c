@@ -126,13 +126,17 @@ void check_privileges(struct check *ret)
 
 void check_kernel(struct check *ret)
 {
-	unsigned major = 0, minor = 0;
+	unsigned long major, minor = 0;
 	struct utsname u;
+	char *rest;
 
-	if (uname(&u) < 0 || sscanf(u.release, "%u.%u", &major, &minor) != 2) {
+	if (uname(&u) < 0) {
 		check_say(ret, CHECK_MISSING, NULL, "an unknown kernel");
 		return;
 	}
+	major = strtoul(u.release, &rest, 10);
+	if (*rest == '.')
+		minor = strtoul(rest + 1, NULL, 10);
 	if (strcmp(u.machine, "x86_64") != 0)
 		check_say(ret, CHECK_MISSING, "frem runs on x86_64", "%s %s on %s", u.sysname,
 			  u.release, u.machine);
@@ -245,7 +249,7 @@ void check_run_directory(struct check *ret)
 {
 	const char *dir = getenv("FREM_RUN_DIR");
 	char space[UNITS_SIZE];
-	struct statfs fs;
+	struct statfs fs = {0};
 	uint64_t left;
 	int r;
 

@@ -93,26 +93,38 @@ void ui_print(const char *fmt, ...)
 	fputs(text, stdout);
 }
 
+/* Bytes of the UTF-8 character at s; 0 where there is none. */
+static size_t character(const char *s, size_t n)
+{
+	for (size_t len = 1; len <= 4 && len <= n; len++) {
+		json_t *one = json_stringn(s, len);
+
+		json_decref(one);
+		if (one)
+			return len;
+	}
+	return 0;
+}
+
 json_t *ui_json_string(const char *s)
 {
-	_cleanup_free_ char *copy = NULL;
-	json_t *whole = json_string(s);
-	size_t n = strlen(s);
+	json_t *text = json_string(s);
+	size_t n = strlen(s), len;
+	char *copy;
 
-	if (whole)
-		return whole;
+	if (text)
+		return text;
 	copy = strdup(s);
-	for (size_t i = 0, len; copy && i < n; i += len) {
-		json_t *one = NULL;
-
-		for (len = 1; len <= 4 && i + len <= n && !one; len++)
-			one = json_stringn(copy + i, len);
-		len = one ? len - 1 : 1;
-		if (!one)
+	for (size_t i = 0; copy && i < n; i += len) {
+		len = character(copy + i, n - i);
+		if (!len) {
 			copy[i] = '?';
-		json_decref(one);
+			len = 1;
+		}
 	}
-	return copy ? json_string(copy) : NULL;
+	text = copy ? json_string(copy) : NULL;
+	free(copy);
+	return text;
 }
 
 int ui_answer(json_t *steal, struct frem_error *err)
@@ -211,7 +223,7 @@ int ui_finish(int r, bool json, struct frem_error *err)
 			answer_error(err);
 		else if (!answer)
 			answer = json_object();
-		r = print_answer(&broken);
+		print_answer(&broken);
 	}
 	if (!broken.code)
 		flush_output(&broken);

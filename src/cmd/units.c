@@ -61,7 +61,7 @@ void units_duration(double ms, char out[UNITS_SIZE])
 	s = ms < 1e17 ? (unsigned long long)(ms / 1000 + 0.5) : (unsigned long long)1e14;
 	if (s < 3600)
 		snprintf(out, UNITS_SIZE, "%llu min %02llu s", s / 60, s % 60);
-	else if (s < 48 * 3600)
+	else if (s < 48ULL * 3600)
 		snprintf(out, UNITS_SIZE, "%llu h %02llu min", s / 3600, s / 60 % 60);
 	else
 		snprintf(out, UNITS_SIZE, "%llu d %02llu h", s / 86400, s / 3600 % 24);

@@ -421,7 +421,7 @@ def test_list_survives_damaged_manifests(store):
     store.put("job", 3, "manifest", good)  # of another checkpoint
     store.put("job", 4, "manifest", good.replace(b"6.18.0", b"6.19.0"))
     store.put("job", 5, "manifest", b"")
-    store.put("job", 6, "manifest", bytes(5 << 20))
+    store.put("job", 6, "manifest", bytes(9 << 20))  # larger than any
     result = run("--store", store.path, "list", "--json")
     assert result.returncode == OK
     assert [row["seq"] for row in json.loads(result.stdout)] == [1, 2]

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <pty.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -521,6 +524,56 @@ static void statuses_and_warnings_pass(void **state)
 	assert_string_equal(c.err, "frem: careful?[31m\n");
 }
 
+/* ---- the status line of a terminal ---- */
+
+static int show_status(void)
+{
+	stderr_init();
+	stderr_status("half way, and much more than fits");
+	stderr_line(LINE_WARNING, "frem: ", "careful");
+	stderr_status(NULL);
+	stderr_status(NULL); /* nothing to take away */
+	stderr_line(LINE_PLAIN, "frem: ", "done");
+	return 0;
+}
+
+/* What show_status() writes to a terminal of 19 columns. */
+static void on_terminal(const char *no_color, char *out, size_t size)
+{
+	struct winsize columns = {.ws_row = 24, .ws_col = 19};
+	int terminal, end, saved = dup(STDERR_FILENO);
+	ssize_t n;
+
+	assert_int_equal(openpty(&terminal, &end, NULL, NULL, &columns), 0);
+	setenv("TERM", "xterm", 1);
+	setenv("NO_COLOR", no_color, 1);
+	dup2(end, STDERR_FILENO);
+	show_status();
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	/* the other end is still open, so that what was written is there to be read */
+	n = read(terminal, out, size - 1);
+	out[n > 0 ? n : 0] = '\0';
+	close(end);
+	close(terminal);
+	stderr_init();
+}
+
+static void log_lines_pass_above_the_status_line(void **state)
+{
+	char out[1024];
+
+	(void)state;
+	on_terminal("", out, sizeof(out));
+	assert_string_equal(out, "\r\033[Khalf way, and much"
+				 "\r\033[K\033[33mfrem: \033[0mcareful\r\nhalf way, and much"
+				 "\r\033[K"
+				 "frem: done\r\n");
+	on_terminal("1", out, sizeof(out));
+	assert_null(strstr(out, "\033[33m"));
+	assert_non_null(strstr(out, "\r\033[Kfrem: careful\r\nhalf way"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -542,6 +595,7 @@ int main(void)
 		cmocka_unit_test(tables_line_up),
 		cmocka_unit_test(errors_are_shown_once_and_answered),
 		cmocka_unit_test(statuses_and_warnings_pass),
+		cmocka_unit_test(log_lines_pass_above_the_status_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
