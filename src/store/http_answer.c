@@ -232,9 +232,9 @@ void http_answer_conclude(struct http_call *c, CURLcode code)
 		fail_answer(c, "success before all was sent");
 	else if (c->method == HTTP_GET && c->want != STORE_WHOLE && c->got < c->want) {
 		/* a chunked body names its length only by its end */
-		if (c->exact)
-			c->r = store_fail_short(&c->err, c->offset + c->got);
-		else if (c->status == 206)
+		if (c->status == 206)
 			fail_answer(c, "a body shorter than its range");
+		else if (c->exact)
+			c->r = store_fail_short(&c->err, c->offset + c->got);
 	}
 }

@@ -11,6 +11,10 @@
 #include "http_call.h"
 
 #define FDS_MOST 1024
+/* From a fast server curl takes as much as there is. The caller's descriptors are looked at after
+ * so many bytes, and bulk ends a run after so long. */
+#define LOOK_BYTES ((uint64_t)256 << 10)
+#define RUN_MOST (2 * NSEC_PER_MSEC)
 
 enum fetch_state {
 	FETCH_NEW,	 /* to be started outside of curl */
@@ -41,6 +45,11 @@ struct http_fetcher {
 	bool cancelled; /* fetches to be freed */
 	size_t n_over;
 	uint64_t last_run;
+	struct pollfd *fds; /* the caller's, of this run */
+	unsigned n_fds;
+	uint64_t run_start;
+	uint64_t look_at; /* at this count of bytes, see whether to yield */
+	bool yield;
 	struct curl_waitfd *wait;
 	unsigned wait_cap;
 	uint64_t bytes;
@@ -68,11 +77,24 @@ static void http_fetcher_free(struct fetcher *base)
 	free(f);
 }
 
+/* Is it time to return to the caller? What is urgent goes on nevertheless. */
+static bool must_yield(struct http_fetcher *f)
+{
+	if (!f->yield && f->bytes >= f->look_at) {
+		f->look_at = f->bytes + LOOK_BYTES;
+		f->yield = clock_ns() - f->run_start > RUN_MOST ||
+			   (f->n_fds && poll(f->fds, f->n_fds, 0) > 0);
+	}
+	return f->yield;
+}
+
 static bool fetch_ready(struct http_call *c)
 {
 	const struct fetch *t = (const struct fetch *)c;
 
-	return t->fetcher->running || t->cancelled;
+	if (t->cancelled)
+		return true;
+	return t->fetcher->running && (t->req.urgent || !must_yield(t->fetcher));
 }
 
 static int fetch_data(struct http_call *c, const void *data, size_t n)
@@ -232,6 +254,9 @@ static int move(struct http_fetcher *f, struct frem_error *err)
 	int r;
 
 	f->running = true;
+	f->yield = false;
+	f->run_start = clock_ns();
+	f->look_at = f->bytes + LOOK_BYTES;
 	catch_up(f);
 	resume(f);
 	r = http_step(f->h, err);
@@ -283,6 +308,8 @@ static int http_fetcher_run(struct fetcher *base, struct pollfd *fds, unsigned n
 	int r = set_wait(f, fds, n, err);
 
 	f->called = false;
+	f->fds = fds;
+	f->n_fds = n;
 	while (r == 0) {
 		int left = time_left(start, timeout_ms), ready;
 
