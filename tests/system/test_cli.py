@@ -7,12 +7,14 @@ The checkpoints are made up here, byte by byte, as docs/format.md says.
 import errno
 import glob
 import hashlib
+import http.server
 import json
 import os
 import pty
 import shutil
 import struct
 import subprocess
+import threading
 
 import pytest
 
@@ -329,6 +331,21 @@ def test_closed_output_is_an_error_and_harms_nothing(store):
     assert open(os.path.join(store.path, "job/1/manifest"), "rb").read() == before
 
 
+def test_closed_streams_are_not_taken_by_files(store):
+    served = subprocess.Popen(
+        ["sh", "-c", 'exec "$0" "$@" <&- 2>&-', FREM]
+        + ["--json", "serve", "--root", store.path, "--listen", "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+    )
+    with served:
+        try:
+            assert served.stdout.readline() == b"{\n"
+            for fd in (0, 2):
+                assert os.readlink(f"/proc/{served.pid}/fd/{fd}") == "/dev/null"
+        finally:
+            served.terminate()
+
+
 def test_reader_that_goes_away_is_no_signal(store):
     store.add("job", 1)
     ends = os.pipe()
@@ -585,6 +602,46 @@ def test_remove_finishes_what_was_cut_short(store):
     assert result.returncode == OK
     assert b"an interrupted upload" in result.stdout
     assert store.files() == []
+
+
+class Recorder(http.server.BaseHTTPRequestHandler):
+    """A store of one checkpoint that refuses to remove anything after the first object."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, code, body=b""):
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        keys = [f"job/1/{o}" for o in ("head", "manifest", "pages", "touch")]
+        objects = [{"key": k, "size": 1, "modified": 0} for k in keys]
+        self.answer(200, json.dumps({"objects": objects}).encode())
+
+    def do_DELETE(self):
+        self.server.removed.append(self.path)
+        self.answer(204 if len(self.server.removed) == 1 else 403)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_remove_takes_the_manifest_first():
+    with http.server.HTTPServer(("127.0.0.1", 0), Recorder) as server:
+        server.removed = []
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            result = run("--store", url, "--json", "remove", "job@1")
+        finally:
+            server.shutdown()
+            thread.join()
+    check_error(result, STORE, "removing 'job@1'")
+    assert json.loads(result.stdout)["removed"] == []
+    assert server.removed[0] == "/job/1/manifest"
 
 
 # ---- check ----
