@@ -49,8 +49,12 @@ int frem_context(struct frem_error *err, int r, const char *fmt, ...)
 	va_start(ap, fmt);
 	n = vsnprintf(err->text, sizeof(err->text), fmt, ap);
 	va_end(ap);
-	if (n >= 0 && (size_t)n < sizeof(err->text))
-		snprintf(err->text + n, sizeof(err->text) - (size_t)n, ": %s", old);
+	if (n >= 0 && (size_t)n < sizeof(err->text)) {
+		size_t room = sizeof(err->text) - (size_t)n;
+
+		/* what does not fit any more is cut */
+		snprintf(err->text + n, room, ": %.*s", (int)room, old);
+	}
 	return r;
 }
 
