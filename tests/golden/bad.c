@@ -581,5 +581,5 @@ const struct bad_file bad_files[] = {
 	 "manifest: 'tcp' is neither \"close\" nor \"established\" at offset 694"},
 	{"manifest-no-tasks", make_manifest_no_tasks,
 	 "manifest: 'tasks' has too few or too many at offset 695"},
-	{NULL},
+	{NULL, NULL, NULL},
 };
