@@ -112,15 +112,6 @@ class Demo:
             progress=lambda n: self.screen.progress(f"{100 * n // lab.KEYS} % of {lab.KEYS} keys")
         )
 
-    def stored(self):
-        """Bytes that have arrived in the store."""
-        total = 0
-        for at, _, names in os.walk(self.store):
-            for name in names:
-                with contextlib.suppress(FileNotFoundError):
-                    total += os.lstat(os.path.join(at, name)).st_size
-        return total
-
     def checkpoint(self):
         """Under load, which it must not disturb."""
         self.screen.step("a client reads a tenth of the keys; redis is checkpointed meanwhile")
@@ -139,8 +130,9 @@ class Demo:
             lab.wait_until("the client", lambda: load.answered > 100 or failures)
             process = self.frem("checkpoint", "--pid", str(self.redis.pid), "--name", "redis")
             while process.poll() is None:
+                sent = lab.received_bytes(self.served.process.pid)
                 self.screen.progress(
-                    f"{self.stored() / 1e6:.0f} MB stored; {load.answered} requests answered"
+                    f"{sent / 1e6:.0f} MB sent to the store; {load.answered} requests answered"
                 )
                 time.sleep(0.25)
             self.check(process)

@@ -139,6 +139,18 @@ def first_line(process, what, seconds=20.0):
     return line.decode()
 
 
+def first_json(process, what):
+    """The JSON value that a process prints first, over several lines perhaps."""
+    text = first_line(process, what)
+    while True:
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(text)
+        line = process.stdout.readline().decode()
+        if not line:
+            raise LabError(f"{what} printed no JSON: {text}")
+        text += line
+
+
 # ---- hosts ----
 
 
@@ -187,6 +199,12 @@ def within(namespace, command):
     if namespace is None:
         return list(command)
     return ["nsenter", f"--net=/run/netns/{namespace}", "--", *command]
+
+
+def received_bytes(pid, device="link0"):
+    """What has come in over a device of a process's network, in bytes."""
+    with open(f"/proc/{pid}/net/dev", encoding="utf-8") as f:
+        return next((int(x.split()[1]) for x in f if x.strip().startswith(f"{device}:")), 0)
 
 
 class Hosts:
@@ -241,11 +259,12 @@ class Served:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
         try:
-            self.url = json.loads(first_line(self.process, "frem serve"))["url"]
+            self.url = first_json(self.process, "frem serve")["url"]
         except BaseException:
             self.close()
             raise

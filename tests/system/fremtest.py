@@ -48,6 +48,8 @@ class Result:
     def __str__(self):
         return f"frem {' '.join(self.arguments)}: code {self.code}\n{self.out}{self.err}"
 
+    __repr__ = __str__
+
     def json(self):
         return json.loads(self.out)
 

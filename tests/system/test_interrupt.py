@@ -53,6 +53,15 @@ def saved(tmp_path_factory):
     return store, v, checkpoint_takes, restart_takes
 
 
+def files_below(directory):
+    return [name for _, _, names in os.walk(directory) for name in names]
+
+
+def wait_for_upload(served):
+    pid = served.process.pid
+    lab.wait_until("an upload under way", lambda: lab.received_bytes(pid) > 1_000_000)
+
+
 def every_checkpoint_works(there):
     """What is listed is whole."""
     for found in there.json("list"):
@@ -72,7 +81,7 @@ def test_checkpoint(stored, served_store, saved, victim, moment):
     if result.code == 0:
         assert [c["seq"] for c in listed] == [1]
     elif not listed:
-        assert not [n for _, _, names in os.walk(served_store.root) for n in names]
+        assert not files_below(served_store.root)
 
 
 @pytest.mark.parametrize("moment", range(4))
@@ -83,14 +92,13 @@ def test_checkpoint_during_upload(frem, victim, hosts, store_dir, moment):
     with lab.Served(store_dir, both.ip_a, both.a) as served:
         there = frem.at(served.url, namespace=both.b)
         process = there.start("checkpoint", "--pid", v.pid, "--name", "job", "--window", "1s")
-        files = lambda: [n for _, _, names in os.walk(store_dir) for n in names]  # noqa: E731
-        lab.wait_until("an upload under way", files)
+        wait_for_upload(served)
         interrupt_at(process, moment * 0.7, moment % 2)
         result = there.finish(process, 20)
         assert result.code in STOPPED, result
         v.assert_runs()
         assert there.json("list") == []
-        lab.wait_until("everything to be taken back", lambda: not files(), 10)
+        lab.wait_until("everything to be taken back", lambda: not files_below(store_dir), 10)
 
 
 @pytest.mark.parametrize("mode", fremtest.MODES)

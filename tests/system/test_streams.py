@@ -113,7 +113,7 @@ def test_listening_socket_comes_back(stored, victim):
             assert echo(connection, b"dead") == b"dead"
     with socket.create_connection(address) as connection:
         assert echo(connection, b"again") == b"again"
-    assert v.verify() >= len(b"before")
+    v.assert_runs()
     v.kill()
     stored.finish(restart)
 
