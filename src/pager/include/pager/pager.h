@@ -62,6 +62,7 @@ enum pager_event_type {
 	PAGER_EVENT_TOUCHED, /* the touch set is in memory (PAGER_TOUCH_SET: resume now) */
 	PAGER_EVENT_DRAINED, /* all pages are in; both processes end */
 	PAGER_EVENT_FAILED,  /* err says why; the tree, if any, has been killed */
+	PAGER_EVENT_NOTICE,  /* nothing but its notice */
 };
 
 struct pager_event {

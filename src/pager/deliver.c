@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From stored frames to pages in place. */
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine_impl.h"
+#include "uffd.h"
+
+/* Bytes of frames that may wait in memory for the end of the restore. PAGER_TOUCH_SET needs all of
+ * the touch set there; else what does not fit comes again with the remaining image. */
+#define HELD_MAX (UINT64_C(1) << 30)
+/* Looks at events before a page is put off because its address space changes. */
+#define TRIES 20
+/* A program whose memory does not fit into its limit for so long is ended. */
+#define FULL_NS (30 * NSEC_PER_SEC)
+
+/* Some pages from one place on, going to one place. */
+struct piece {
+	uint64_t number;
+	uint64_t address;
+	uint64_t pages;
+	const uint8_t *data; /* NULL: zeros */
+};
+
+static void settle(struct member *m, const struct piece *p, uint64_t pages)
+{
+	space_settle(m->space, p->number, pages);
+	faults_answered(m, p->address, pages);
+}
+
+/* No memory for the page: the kernel may find some later. */
+static int no_memory(struct member *m, int r, struct frem_error *err)
+{
+	uint64_t now = clock_ns();
+
+	if (!m->full_ns)
+		m->full_ns = now;
+	if (now - m->full_ns > FULL_NS)
+		return frem_fail(err, FREM_FAILED, -r, "putting memory of pid %d in place", m->pid);
+	return -EAGAIN;
+}
+
+/*
+ * Nothing is registered at some page of the piece, though the map says so. A change may have begun
+ * after the kernel looked at its counter, so the counter has to be looked at again; see changes.c.
+ * Before CRIU's word the range may still have to be registered. After it, the map is right and the
+ * program has no such memory: a child that did not inherit it.
+ */
+static int not_there(struct member *m, struct piece *p)
+{
+	if (uffd_changing(m->fd))
+		return -EAGAIN;
+	if (p->pages > 1) { /* perhaps two mappings side by side: one call takes one mapping */
+		p->pages /= 2;
+		return 0;
+	}
+	if (!m->engine->finished)
+		return -ENOENT;
+	settle(m, p, 1);
+	return 0;
+}
+
+/* What became of one uffd_put(). 0: go on behind what is settled now; -EAGAIN and -ENOENT: later.
+ */
+static int judge(struct member *m, struct piece *p, int r, struct frem_error *err)
+{
+	switch (r) {
+	case -EEXIST:
+		uffd_wake(m->fd, p->address, 1);
+		settle(m, p, 1);
+		return 0;
+	case -ENOENT:
+		return not_there(m, p);
+	case -ESRCH:
+		member_end(m);
+		return 0;
+	case -ENOMEM:
+	case -ENOSPC:
+		return no_memory(m, r, err);
+	case -EAGAIN:
+		return r;
+	default:
+		return frem_fail(err, FREM_FAILED, -r,
+				 "putting a page of pid %d in place at %#" PRIx64, m->pid,
+				 p->address);
+	}
+}
+
+static int put(struct member *m, struct piece *p, struct frem_error *err)
+{
+	uint64_t done;
+	int r = uffd_put(m->fd, p->address, p->data, p->pages, &done), c = 0;
+
+	if (done) {
+		m->full_ns = 0;
+		settle(m, p, done);
+	}
+	if (done || r == 0 || r == -EEXIST)
+		c = member_calm(m, err); /* the kernel found no change running */
+	if (c < 0)
+		return c;
+	/* after a part, the ioctl says EAGAIN whatever the reason was: the next call tells */
+	return r == 0 || done ? 0 : judge(m, p, r, err);
+}
+
+int deliver_zero(struct member *m, uint64_t address, struct frem_error *err)
+{
+	uint64_t done;
+	int r = uffd_put(m->fd, address, NULL, 1, &done);
+
+	switch (r) {
+	case 0:
+	case -EEXIST:
+		break;
+	case -ENOENT:
+		if (uffd_changing(m->fd))
+			return -EAGAIN;
+		break; /* unmapped meanwhile: its waiter shall see for itself */
+	case -ESRCH:
+		member_end(m);
+		return 0;
+	case -ENOMEM:
+	case -ENOSPC:
+		return no_memory(m, r, err);
+	case -EAGAIN:
+		return r;
+	default:
+		return frem_fail(err, FREM_FAILED, -r, "answering a fault of pid %d at %#" PRIx64,
+				 m->pid, address);
+	}
+	if (r != 0)
+		uffd_wake(m->fd, address, 1);
+	m->full_ns = 0;
+	faults_answered(m, address, 1);
+	return r == -ENOENT ? 0 : member_calm(m, err);
+}
+
+/* Before CRIU's word only what is waited for may be put in place. */
+static bool may_go(const struct member *m, uint64_t number)
+{
+	return m->engine->finished || faults_wait_for(m, number);
+}
+
+/* The longest piece of the batch from page i on that one call can put in place. */
+static bool next_piece(const struct member *m, const struct batch *b, unsigned i, struct piece *ret)
+{
+	bool zero = b->zero >> i & 1;
+	uint64_t most;
+	unsigned n = 1;
+
+	if (!space_locate(m->space, b->number[i], &ret->address, &most))
+		return false;
+	while (n < most && i + n < b->n && b->number[i + n] == b->number[i] + n &&
+	       (b->zero >> (i + n) & 1) == zero && space_wants(m->space, b->number[i + n]) &&
+	       may_go(m, b->number[i + n]))
+		n++;
+	ret->number = b->number[i];
+	ret->pages = n;
+	ret->data = zero ? NULL : b->raw + (size_t)i * PAGE_BYTES;
+	return true;
+}
+
+/* Returns DELIVERED_ALL, DELIVERED_HELD, or -errno. */
+static int give(struct member *m, const struct batch *b, struct frem_error *err)
+{
+	enum delivered result = DELIVERED_ALL;
+	unsigned tries = 0;
+	uint64_t limit = FRAME_PAGES;
+	int r;
+
+	for (unsigned i = 0; i < b->n && !m->dead;) {
+		struct piece p;
+
+		if (!space_wants(m->space, b->number[i])) {
+			i++;
+			continue;
+		}
+		if (m->fd < 0 || !may_go(m, b->number[i]) || !next_piece(m, b, i, &p)) {
+			result = DELIVERED_HELD;
+			i++;
+			continue;
+		}
+		if (p.pages > limit)
+			p.pages = limit;
+		if (!member_open(m)) {
+			m->engine->busy = true;
+			return DELIVERED_HELD;
+		}
+		r = put(m, &p, err);
+		limit = r == 0 && p.pages < limit && space_wants(m->space, p.number) ? p.pages
+										     : FRAME_PAGES;
+		if (r == -ENOENT) {
+			result = DELIVERED_HELD;
+			i++;
+		} else if (r == -EAGAIN && ++tries < TRIES) {
+			sched_yield();
+			r = member_drain(m, err);
+		} else if (r == -EAGAIN) {
+			m->engine->busy = true;
+			return DELIVERED_HELD;
+		}
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	return result;
+}
+
+static bool wanted_by(const struct member *m, const struct batch *b)
+{
+	if (m->dead || space_left(m->space) == 0)
+		return false;
+	for (unsigned i = 0; i < b->n; i++)
+		if (space_wants(m->space, b->number[i]))
+			return true;
+	return false;
+}
+
+static bool is_wanted(const struct engine *e, const struct batch *b)
+{
+	for (size_t i = 0; i < e->n_members; i++)
+		if (wanted_by(e->members[i], b))
+			return true;
+	return false;
+}
+
+static bool goes_now(const struct engine *e, const struct batch *b)
+{
+	for (size_t i = 0; i < e->n_members; i++) {
+		const struct member *m = e->members[i];
+
+		for (unsigned k = 0; wanted_by(m, b) && m->fd >= 0 && k < b->n; k++)
+			if (space_wants(m->space, b->number[k]) && may_go(m, b->number[k]))
+				return true;
+	}
+	return false;
+}
+
+/* A damaged touch frame is left to the lanes that fetch from `pages`. */
+static void damaged(struct engine *e, const struct item *i, const struct batch *b,
+		    const struct frem_error *why)
+{
+	if (i->kind == ITEM_PAGES) {
+		lanes_damaged(e->lanes, i->frame, why);
+		return;
+	}
+	e->stats->frames_retried++;
+	log_info("touch frame %zu: %s, taking its pages from '%s'", i->frame, why->text,
+		 e->pages_key);
+	for (unsigned k = 0; k < b->n; k++) {
+		struct frem_error err;
+
+		if (lanes_demand(e->lanes, (size_t)(b->number[k] / FRAME_PAGES), &err) < 0)
+			log_info("%s, ignoring: the page comes later", err.text);
+	}
+	faults_look_again(e);
+}
+
+int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
+{
+	const struct frame_index *x =
+		i->kind == ITEM_PAGES ? e->loaded.index : touch_stream_set(e->touch)->index;
+	const struct frame_entry *entry = &x->entries[i->frame];
+	enum delivered result = DELIVERED_ALL;
+	struct frem_error why;
+	struct batch b;
+	int r;
+
+	engine_item_pages(e, i->kind, i->frame, &b);
+	if (!is_wanted(e, &b)) {
+		if (i->kind == ITEM_PAGES)
+			lanes_good(e->lanes, i->frame);
+		return DELIVERED_ALL;
+	}
+	if (!goes_now(e, &b))
+		return DELIVERED_HELD;
+	r = frame_decode(e->codec, entry, b.n, i->data, i->n, e->raw, &why);
+	if (r < 0 && why.code != FREM_DAMAGED) {
+		*err = why;
+		return r;
+	}
+	if (r < 0) {
+		damaged(e, i, &b, &why);
+		return DELIVERED_ALL;
+	}
+	if (i->kind == ITEM_PAGES)
+		lanes_good(e->lanes, i->frame);
+	else
+		lanes_progress(e->lanes);
+	b.zero = entry->zero_mask;
+	b.raw = e->raw;
+	/* events read on the way may add members: forked children want the pages too */
+	for (size_t k = 0; k < e->n_members; k++) {
+		if (!wanted_by(e->members[k], &b))
+			continue;
+		r = give(e->members[k], &b, err);
+		if (r < 0)
+			return r;
+		if (r == DELIVERED_HELD)
+			result = DELIVERED_HELD;
+	}
+	return result;
+}
+
+static struct item **slot(struct engine *e, enum item_kind kind, size_t frame)
+{
+	struct item **slots = kind == ITEM_PAGES ? e->held_pages : e->held_touch;
+
+	return slots ? &slots[frame] : NULL;
+}
+
+static void hold(struct engine *e, struct item *i)
+{
+	struct item **s = slot(e, i->kind, i->frame);
+
+	if (*s || (e->held_bytes + i->n > HELD_MAX && e->o->mode != PAGER_TOUCH_SET)) {
+		if (!*s && i->kind == ITEM_PAGES)
+			lanes_dropped(e->lanes, i->frame);
+		free(i);
+		return;
+	}
+	if (i->kind == ITEM_PAGES)
+		lanes_good(e->lanes, i->frame);
+	*s = i;
+	e->held_bytes += i->n;
+	TAILQ_INSERT_TAIL(&e->held, i, link);
+}
+
+static void unhold(struct engine *e, struct item *i)
+{
+	*slot(e, i->kind, i->frame) = NULL;
+	e->held_bytes -= i->n;
+	TAILQ_REMOVE(&e->held, i, link);
+}
+
+bool deliver_held(struct engine *e, enum item_kind kind, size_t frame)
+{
+	struct item **s = slot(e, kind, frame), *i = s ? *s : NULL;
+
+	if (!i)
+		return false;
+	unhold(e, i);
+	TAILQ_INSERT_HEAD(&e->arrived, i, link);
+	return true;
+}
+
+void deliver_held_all(struct engine *e)
+{
+	struct item *i;
+
+	/* what is held came before what arrived since */
+	while ((i = TAILQ_LAST(&e->held, item_queue))) {
+		unhold(e, i);
+		TAILQ_INSERT_HEAD(&e->arrived, i, link);
+	}
+}
+
+int deliver_arrived(struct engine *e, struct frem_error *err)
+{
+	struct item *i;
+	int r = 0;
+
+	while (r >= 0 && (i = TAILQ_FIRST(&e->arrived))) {
+		TAILQ_REMOVE(&e->arrived, i, link);
+		r = e->o->mode == PAGER_FULL ? full_write(e, i, err) : deliver_item(e, i, err);
+		if (r == DELIVERED_HELD)
+			hold(e, i);
+		else
+			free(i);
+		if (r >= 0)
+			r = engine_poll(e, 0, err);
+	}
+	return r < 0 ? r : 0;
+}

@@ -1,0 +1,499 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pager process: one loop over the store's fetches, the userfaultfds, and the keeper and the
+ * caller.
+ *
+ * Why memory is always right.
+ *
+ * 1. A page is put in place once, with bytes whose digest was checked, at the address that the
+ *    space's map gives for it. UFFDIO_COPY never overwrites: what a program wrote stays.
+ * 2. The map is never behind the program. A thread that forks, unmaps, moves or discards memory
+ *    counts itself in the userfaultfd before it does so, and out only after its event was read; in
+ *    between UFFDIO_COPY and UFFDIO_ZEROPAGE say EAGAIN. So a copy that succeeds was made with
+ *    nothing unread, and all that is read is applied before the next copy. ENOENT and ESRCH alone
+ *    are told before the kernel has looked at that counter a second time: after ENOENT we look
+ *    ourselves. The order of events among each other: changes.c.
+ * 3. madvise reports before it discards, so a copy may still come first, and is discarded. Pages
+ *    of the range are gone from the map with the event, and read as zero from then on: the range
+ *    stays registered, its faults find no image page, and are answered with zeros.
+ * 4. A forked child has what its parent had when the event is read: nothing was put into the parent
+ *    between the fork and the reading (EAGAIN), and the child does not run before it. Every page
+ *    is then put into every space that still wants it.
+ * 5. A fault's thread is woken by the copy of its page. Where the page was there already (EEXIST),
+ *    or its place was unmapped, moved or discarded, it is woken to look again. Waking too often
+ *    is harmless. A fault for an address that is no image page, or that holds a settled one, is
+ *    answered by UFFDIO_ZEROPAGE, which changes nothing where a page is.
+ * 6. Before CRIU's word, ranges are still being registered: only faulted pages are put in place,
+ *    everything else is held. After it, what is not registered is not there.
+ * 7. When all pages of all spaces are settled, the userfaultfds may be closed: every page of the
+ *    image is in place or was given up by the program, so what is still missing reads as zero
+ *    rightly. A change that is running then takes or moves complete memory; a fork copies complete
+ *    memory (one from before the last copy would have made that copy fail); faults in flight are
+ *    woken by the close and find zeros by themselves.
+ * 8. Until then some process holds every userfaultfd: see keeper.h. Whatever fails here ends this
+ *    process, and the keeper then ends the tree.
+ *
+ * All state belongs to one thread. Decoding (a frame to a batch) and copying (a batch into a space)
+ * are separate steps, so that threads can take them over; a copy then has to exclude the
+ * application of events to the same space, which 2 relies on.
+ */
+#include "engine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine_impl.h"
+#include "report.h"
+#include "uffd.h"
+
+#define TICK_MS 250 /* how often it is asked whether the address spaces still live */
+#define BUSY_MS 1   /* until what an address space could not take is tried again */
+#define KILL_MS 10000
+#define PROBE_ADDRESS (UINT64_C(1) << 20) /* any address that a mapping could have */
+
+/* What epoll says about: members are told by their own address. */
+static char source_news, source_caller, source_keeper;
+
+bool engine_frame_wanted(void *arg, size_t frame)
+{
+	const struct engine *e = arg;
+	uint64_t first = (uint64_t)frame * FRAME_PAGES;
+	unsigned n = frame_pages(e->loaded.index, frame);
+
+	if (e->o->mode == PAGER_FULL)
+		return full_wanted(e, frame);
+	for (size_t i = 0; i < e->n_members; i++)
+		if (space_wants_any(e->members[i]->space, first, n))
+			return true;
+	return false;
+}
+
+void engine_item_pages(const struct engine *e, enum item_kind kind, size_t frame, struct batch *b)
+{
+	uint64_t first = (uint64_t)frame * FRAME_PAGES;
+
+	b->n = frame_pages(kind == ITEM_PAGES ? e->loaded.index : touch_stream_set(e->touch)->index,
+			   frame);
+	for (unsigned i = 0; i < b->n; i++)
+		b->number[i] =
+			kind == ITEM_PAGES ? first + i : touch_order_number(e->order, first + i);
+}
+
+static int watch(struct engine *e, int fd, void *source, struct frem_error *err)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = source};
+
+	if (epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "watching a descriptor");
+	return 0;
+}
+
+/* With the keeper gone nobody would hold the userfaultfds after us: the tree is ended at once. */
+static _Noreturn void keeper_died(struct engine *e)
+{
+	struct frem_error err = {0};
+	bool gone;
+
+	frem_fail(&err, FREM_FAILED, 0, "bringing the memory in: the keeper process was killed");
+	gone = tree_kill_all(&e->tree, KILL_MS);
+	report_event(PAGER_EVENT_FAILED, NULL, &err);
+	while (!gone)
+		gone = tree_kill_all(&e->tree, TICK_MS);
+	_exit(1);
+}
+
+static int hear_keeper(struct engine *e, struct frem_error *err)
+{
+	struct wire_news n;
+
+	while (recv(e->ends->news, &n, sizeof(n), MSG_DONTWAIT) == sizeof(n)) {
+		int r = 0;
+
+		if (n.type == WIRE_FINISHED) {
+			log_debug("criu has restored all tasks");
+			e->finished = true;
+			deliver_held_all(e);
+		} else if (tree_add_seen(&e->tree, n.pid) < 0) {
+			r = frem_oom(err);
+		} else {
+			r = members_arrived(e, n.pid, n.fd, err);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void hear_caller(struct engine *e)
+{
+	struct wire_command c;
+	ssize_t n = recv(e->ends->caller, &c, sizeof(c), MSG_DONTWAIT);
+
+	if (n == sizeof(c) && c.type == WIRE_RESTORED)
+		tree_set_root(&e->tree, c.pid);
+	else if (n == 0) /* the job goes on without its caller */
+		epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->ends->caller, NULL);
+}
+
+int engine_poll(struct engine *e, int timeout_ms, struct frem_error *err)
+{
+	struct epoll_event ev[64];
+	int n = epoll_wait(e->epoll_fd, ev, 64, timeout_ms), r = 0;
+
+	for (int i = 0; i < n && r == 0; i++) {
+		void *source = ev[i].data.ptr;
+
+		if (source == &source_keeper)
+			keeper_died(e);
+		else if (source == &source_caller)
+			hear_caller(e);
+		else if (source == &source_news)
+			r = hear_keeper(e, err);
+		else
+			r = member_drain(source, err);
+	}
+	return r < 0 ? r : faults_serve(e, err);
+}
+
+/* Everything that does not depend on the checkpoint. */
+static int prepare(struct engine *e, struct frem_error *err)
+{
+	int r;
+
+	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (e->epoll_fd < 0)
+		return frem_fail(err, FREM_FAILED, errno, "making an epoll descriptor");
+	e->keeper_pidfd = (int)syscall(SYS_pidfd_open, e->ends->keeper, 0);
+	if (e->keeper_pidfd < 0 || getppid() != e->ends->keeper)
+		return frem_fail(err, FREM_FAILED, errno, "watching the keeper");
+	e->raw = aligned_alloc(PAGE_BYTES, FRAME_RAW_MAX);
+	if (!e->raw)
+		return frem_oom(err);
+	r = watch(e, e->keeper_pidfd, &source_keeper, err);
+	if (r == 0)
+		r = watch(e, e->ends->caller, &source_caller, err);
+	if (r == 0)
+		r = watch(e, e->ends->news, &source_news, err);
+	if (r == 0)
+		r = frame_codec_new(1, &e->codec, err);
+	return r;
+}
+
+/* All three objects are asked for at once. */
+static int start_fetching(struct engine *e, struct frem_error *err)
+{
+	struct touch_stream_options o = {.id = &e->o->id,
+					 .arrived = &e->arrived,
+					 .rate = &e->rate,
+					 .bytes = &e->stats->bytes_touch};
+	int r = store_open(e->o->store, &e->store, err);
+
+	if (r == 0)
+		r = fetcher_new(e->store, &e->fetcher, err);
+	if (r == 0)
+		r = load_start(e->fetcher, e->o, &e->load, err);
+	o.fetcher = e->fetcher;
+	if (r == 0 && e->o->mode != PAGER_FULL)
+		r = touch_stream_start(&o, &e->touch, err);
+	return r;
+}
+
+/* The image directory is there. */
+static int loaded(struct engine *e, struct frem_error *err)
+{
+	const struct manifest *m = e->loaded.manifest;
+	struct lanes_options o = {.fetcher = e->fetcher,
+				  .key = e->pages_key,
+				  .index = e->loaded.index,
+				  .wanted = engine_frame_wanted,
+				  .arg = e,
+				  .arrived = &e->arrived,
+				  .stats = e->stats,
+				  .rate = &e->rate};
+	size_t frames = e->loaded.index->frames;
+	int r = 0;
+
+	load_free(e->load);
+	e->load = NULL;
+	name_key(&e->o->id, OBJECT_PAGES, e->pages_key);
+	e->stats->pages_total = m->lazy_pages;
+	e->stats->bytes_total += m->head.size + m->pages.size;
+	e->held_pages = calloc(frames + 1, sizeof(*e->held_pages));
+	e->written = calloc(frames / 64 + 1, sizeof(*e->written));
+	if (!e->held_pages || !e->written)
+		return frem_oom(err);
+	if (e->o->mode != PAGER_FULL)
+		r = members_make(e, err);
+	if (r == 0)
+		r = lanes_new(&o, &e->lanes, err);
+	if (r == 0 && e->o->mode != PAGER_FULL) {
+		e->ready = true;
+		report_event(PAGER_EVENT_READY, NULL, NULL);
+	}
+	return r;
+}
+
+static bool wanted_by_some(const struct engine *e, uint64_t number)
+{
+	for (size_t i = 0; i < e->n_members; i++)
+		if (e->members[i]->original && space_wants(e->members[i]->space, number))
+			return true;
+	return false;
+}
+
+/* The touch set's descriptor is there. */
+static int know_touch_set(struct engine *e, struct frem_error *err)
+{
+	const struct touch_set *t = touch_stream_set(e->touch);
+	int r = touch_order_new(t, &e->order, err);
+
+	if (r < 0)
+		return r;
+	e->held_touch = calloc(t->index->frames + 1, sizeof(*e->held_touch));
+	if (!e->held_touch)
+		return frem_oom(err);
+	e->stats->pages_touch = t->pages;
+	e->stats->bytes_total += t->frames_offset + t->index->offsets[t->index->frames];
+	for (uint64_t i = 0; i < t->pages; i++)
+		e->touch_left += wanted_by_some(e, touch_order_number(e->order, i));
+	return 0;
+}
+
+static int step_touch(struct engine *e, struct frem_error *err)
+{
+	char notice[512];
+	int r;
+
+	if (!e->touch)
+		return 0;
+	r = touch_stream_step(e->touch, e->loaded.manifest ? &e->loaded : NULL, err);
+	if (touch_stream_notice(e->touch, notice, sizeof(notice)))
+		report_event(PAGER_EVENT_NOTICE, notice, NULL);
+	if (r == 0 && e->lanes && !e->order && touch_stream_set(e->touch))
+		r = know_touch_set(e, err);
+	return r;
+}
+
+static int step_load(struct engine *e, struct frem_error *err)
+{
+	int r = e->load ? load_step(e->load, &e->loaded, err) : 0;
+
+	return r > 0 ? loaded(e, err) : r;
+}
+
+/* What could not be taken, because an address space was changing or out of memory. */
+static int step_busy(struct engine *e, struct frem_error *err)
+{
+	int r = 0;
+
+	if (!e->busy)
+		return 0;
+	e->busy = false;
+	for (size_t i = 0; i < e->n_members && r == 0; i++)
+		if (e->members[i]->undecided.n)
+			r = member_drain(e->members[i], err);
+	for (size_t i = 0; i < e->n_members; i++)
+		e->busy |= e->members[i]->undecided.n > 0;
+	deliver_held_all(e);
+	faults_look_again(e);
+	return r;
+}
+
+static void step_alive(struct engine *e)
+{
+	uint64_t now = clock_ns();
+
+	if (now - e->alive_ns < TICK_MS * NSEC_PER_MSEC)
+		return;
+	e->alive_ns = now;
+	for (size_t i = 0; i < e->n_members; i++) {
+		struct member *m = e->members[i];
+
+		if (m->fd >= 0 && uffd_probe(m->fd, PROBE_ADDRESS) == -ESRCH)
+			member_end(m);
+	}
+}
+
+static bool touch_over(const struct engine *e)
+{
+	return !e->touch || touch_stream_ended(e->touch);
+}
+
+static int step_lanes(struct engine *e, struct frem_error *err)
+{
+	bool bulk = e->o->mode == PAGER_FULL || (touch_over(e) && e->finished);
+	int r = 0;
+
+	if (!e->lanes)
+		return 0;
+	if (e->touch && touch_stream_set(e->touch) && !e->order)
+		r = know_touch_set(e, err);
+	if (r == 0)
+		r = deliver_arrived(e, err);
+	if (r < 0)
+		return r;
+	if (lanes_failures(e->lanes) != e->failures) {
+		e->failures = lanes_failures(e->lanes);
+		faults_look_again(e);
+	}
+	r = faults_serve(e, err);
+	if (r == 0)
+		r = lanes_step(e->lanes, bulk, err);
+	return r == 0 ? deliver_arrived(e, err) : r;
+}
+
+static void step_stats(struct engine *e)
+{
+	struct fetcher_stats s;
+
+	fetcher_get_stats(e->fetcher, &s);
+	e->stats->bytes_fetched = s.bytes;
+	e->stats->rtt_ms = s.rtt_ms;
+	e->stats->bandwidth_bps = rate_mean(&e->rate);
+}
+
+/* All touch pages are in place, or there is no touch set. */
+static void step_touched(struct engine *e)
+{
+	if (e->touched || !e->finished || !e->lanes || e->touch_left ||
+	    (!e->order && !touch_over(e)) || e->o->mode == PAGER_FULL)
+		return;
+	e->touched = true;
+	e->stats->touch_set_ms = clock_ms_since(e->shared->started_ns);
+	report_event(PAGER_EVENT_TOUCHED, NULL, NULL);
+}
+
+/* Returns 1 when all memory is in, 0 before, or an error. */
+static int is_drained(struct engine *e, struct frem_error *err)
+{
+	if (!e->lanes)
+		return 0;
+	if (e->o->mode == PAGER_FULL)
+		return full_complete(e);
+	if (!e->finished)
+		return 0;
+	for (size_t i = 0; i < e->n_members; i++) {
+		const struct member *m = e->members[i];
+
+		if (m->dead)
+			continue;
+		if (m->fd < 0 && space_left(m->space))
+			return frem_fail(err, FREM_REFUSED, 0,
+					 "criu sent no userfaultfd for pid %d", m->pid);
+		if (space_left(m->space) || m->undecided.n)
+			return 0;
+	}
+	return e->n_faults == 0;
+}
+
+static int least(int a, int b)
+{
+	return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
+static int timeout_of(const struct engine *e)
+{
+	int ms = e->busy ? BUSY_MS : TICK_MS;
+
+	if (e->load)
+		ms = least(ms, load_timeout(e->load));
+	if (e->touch)
+		ms = least(ms, touch_stream_timeout(e->touch));
+	if (e->lanes)
+		ms = least(ms, lanes_timeout(e->lanes));
+	return e->new_faults && !e->busy ? 0 : ms;
+}
+
+static int step(struct engine *e, struct frem_error *err)
+{
+	struct pollfd fd = {.fd = e->epoll_fd, .events = POLLIN};
+	int r = fetcher_run(e->fetcher, &fd, 1, timeout_of(e), err);
+
+	if (r == 0)
+		r = engine_poll(e, 0, err);
+	if (r == 0)
+		r = step_load(e, err);
+	if (r == 0)
+		r = step_touch(e, err);
+	if (r == 0)
+		r = step_busy(e, err);
+	if (r == 0)
+		r = step_lanes(e, err);
+	if (r < 0)
+		return r;
+	step_alive(e);
+	step_stats(e);
+	step_touched(e);
+	return is_drained(e, err);
+}
+
+static void say_drained(struct engine *e)
+{
+	e->stats->drained_ms = clock_ms_since(e->shared->started_ns);
+	e->shared->drained = true; /* from here on the end of this process is no failure */
+	if (e->o->mode == PAGER_FULL)
+		report_event(PAGER_EVENT_READY, NULL, NULL);
+	else if (!e->touched)
+		report_event(PAGER_EVENT_TOUCHED, NULL, NULL);
+	report_event(PAGER_EVENT_DRAINED, NULL, NULL);
+}
+
+static void engine_done(struct engine *e)
+{
+	load_free(e->load);
+	touch_stream_free(e->touch);
+	lanes_free(e->lanes);
+	fetcher_free(e->fetcher);
+	store_free(e->store);
+	item_queue_free(&e->arrived);
+	item_queue_free(&e->held);
+	members_free(e);
+	touch_order_free(e->order);
+	loaded_done(&e->loaded);
+	frame_codec_free(e->codec);
+	tree_done(&e->tree);
+	free(e->held_pages);
+	free(e->held_touch);
+	free(e->written);
+	free(e->faults);
+	free(e->raw);
+}
+
+int engine_main(const struct pager_options *o, struct wire_shared *shared,
+		const struct engine_ends *ends)
+{
+	struct engine e = {.o = o,
+			   .shared = shared,
+			   .stats = &shared->stats,
+			   .ends = ends,
+			   .epoll_fd = -1,
+			   .keeper_pidfd = -1};
+	struct frem_error err = {0};
+	int r;
+
+	TAILQ_INIT(&e.arrived);
+	TAILQ_INIT(&e.held);
+	tree_init(&e.tree, ends->job_caller);
+	r = prepare(&e, &err);
+	if (r == 0)
+		r = start_fetching(&e, &err);
+	while (r == 0)
+		r = step(&e, &err);
+	if (r > 0) {
+		say_drained(&e);
+	} else {
+		shared->err = err;
+		shared->failed = true;
+	}
+	engine_done(&e);
+	return r > 0 ? 0 : 1;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the pager process share; engine.c explains how they work together. */
+#ifndef FREM_PAGER_ENGINE_IMPL_H
+#define FREM_PAGER_ENGINE_IMPL_H
+
+#include <linux/userfaultfd.h>
+
+#include "engine.h"
+#include "item.h"
+#include "lanes.h"
+#include "load.h"
+#include "rate.h"
+#include "space.h"
+#include "touch_order.h"
+#include "touch_stream.h"
+#include "tree_kill.h"
+
+struct engine;
+
+/* A change of an address space that moved or took away mappings. */
+struct change {
+	uint8_t event; /* UFFD_EVENT_... */
+	uint64_t from, to, len;
+	int fd; /* UFFD_EVENT_FORK: of the child */
+};
+
+struct changes {
+	struct change *c;
+	size_t n, cap;
+};
+
+/* One address space and its userfaultfd. */
+struct member {
+	struct engine *engine;
+	int32_t pid;   /* as in the image; of a forked child: its forebear's */
+	int fd;	       /* -1: not received yet, or dead */
+	bool dead;     /* the address space is gone */
+	bool original; /* of the image, not forked since */
+	struct space *space;
+	struct changes window;	  /* moves since the space was last seen not to change */
+	struct changes undecided; /* read, but their order among those is not known yet */
+	uint64_t full_ns;	  /* since when there is no memory for a page; 0 */
+};
+
+/* A fault that has not been answered. */
+struct fault {
+	struct member *member;
+	uint64_t address;
+	uint64_t read_ns;
+	bool seen;    /* its page is known to be on its way */
+	bool counted; /* in the statistics */
+};
+
+/* What a frame holds, decoded. */
+struct batch {
+	uint64_t number[FRAME_PAGES]; /* lazy page numbers */
+	unsigned n;
+	uint32_t zero; /* bit i: page i is all zero */
+	const uint8_t *raw;
+};
+
+struct engine {
+	const struct pager_options *o;
+	struct wire_shared *shared;
+	struct pager_stats *stats;
+	const struct engine_ends *ends;
+	struct tree tree; /* for the case that the keeper dies */
+	int epoll_fd, keeper_pidfd;
+
+	struct store *store;
+	struct fetcher *fetcher;
+	struct frame_codec *codec;
+	uint8_t *raw; /* one decoded frame */
+	struct rate rate;
+
+	struct load *load; /* NULL once it is through */
+	struct loaded loaded;
+	char pages_key[NAME_KEY_SIZE];
+	struct lanes *lanes; /* NULL before that */
+	struct touch_stream *touch;
+	struct touch_order *order; /* NULL: no touch set, or not yet */
+	uint64_t touch_left;	   /* touch pages not settled */
+
+	struct item_queue arrived; /* to be put in place */
+	struct item_queue held;	   /* to be tried again: see hold_until */
+	uint64_t held_bytes;
+	struct item **held_pages; /* held item of a frame of `pages`, or NULL */
+	struct item **held_touch; /* of the touch object */
+
+	struct member **members; /* the image's tasks first */
+	size_t n_members, cap_members;
+	struct fault *faults;
+	size_t n_faults, cap_faults;
+	bool new_faults; /* some are not seen yet */
+
+	bool finished; /* CRIU's word: all ranges are registered */
+	bool busy;     /* something has to be tried again shortly */
+	bool ready, touched;
+	unsigned failures;
+	uint64_t alive_ns; /* when the members were last asked whether they live */
+	uint64_t *written; /* PAGER_FULL: a bit a frame */
+};
+
+/* members.c: the address spaces and their events */
+
+int members_make(struct engine *e, struct frem_error *err);
+void members_free(struct engine *e);
+/* The keeper has received a task's userfaultfd. */
+int members_arrived(struct engine *e, int32_t pid, int fd, struct frem_error *err);
+/* Reads and applies all pending events of a member. */
+int member_drain(struct member *m, struct frem_error *err);
+/* The space was seen not to change, with all events read: the order of the next is certain. */
+int member_calm(struct member *m, struct frem_error *err);
+/* Whether pages may be put into it just now. */
+bool member_open(const struct member *m);
+void member_end(struct member *m);
+
+/* Changes the map as one event says. */
+int change_apply(struct member *m, const struct change *c, struct frem_error *err);
+
+/* changes.c: the order of events */
+
+/* Applies an event, or puts it off. */
+int changes_take(struct member *m, const struct change *c, struct frem_error *err);
+/* At a calm moment: applies what was put off. Returns 1 where the moment passed too soon. */
+int changes_decide(struct member *m, struct frem_error *err);
+
+/* faults.c */
+
+int fault_add(struct member *m, uint64_t address, struct frem_error *err);
+/* Pages were put there, or will never be: its waiters go on. */
+void faults_answered(struct member *m, uint64_t address, uint64_t pages);
+bool faults_wait_for(const struct member *m, uint64_t number);
+void faults_forget_member(struct member *m);
+/* Answers faults or sees to it that their pages come. */
+int faults_serve(struct engine *e, struct frem_error *err);
+/* Whoever waited for a fetch looks again. */
+void faults_look_again(struct engine *e);
+
+/* deliver.c: from stored bytes to pages in place */
+
+enum delivered {
+	DELIVERED_ALL,
+	DELIVERED_HELD, /* some member could not take its pages yet */
+};
+
+/* Verifies, decodes and injects. Returns enum delivered, or -errno; a damaged frame is handed to
+ * the lanes and counts as DELIVERED_ALL. */
+int deliver_item(struct engine *e, const struct item *i, struct frem_error *err);
+/* One page of zeros where no image page belongs; -EAGAIN: later. */
+int deliver_zero(struct member *m, uint64_t address, struct frem_error *err);
+/* Delivers all that arrived, looking at the events in between. */
+int deliver_arrived(struct engine *e, struct frem_error *err);
+/* A held item is needed now. Returns whether there is one. */
+bool deliver_held(struct engine *e, enum item_kind kind, size_t frame);
+void deliver_held_all(struct engine *e);
+
+/* full.c: PAGER_FULL */
+
+/* Writes the frame of an item into the image directory. */
+int full_write(struct engine *e, const struct item *i, struct frem_error *err);
+bool full_wanted(const struct engine *e, size_t frame);
+bool full_complete(const struct engine *e);
+
+/* engine.c */
+
+int engine_poll(struct engine *e, int timeout_ms, struct frem_error *err);
+bool engine_frame_wanted(void *arg, size_t frame);
+/* The lazy pages of an item. */
+void engine_item_pages(const struct engine *e, enum item_kind kind, size_t frame, struct batch *b);
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Faults: threads that wait for a page. A fault stays in the list until its address was served, or
+ * its waiters were woken to look again.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "engine_impl.h"
+
+#define FAULTS_MAX 1000000u
+
+int fault_add(struct member *m, uint64_t address, struct frem_error *err)
+{
+	struct engine *e = m->engine;
+
+	if (e->n_faults == e->cap_faults) {
+		size_t cap = e->cap_faults ? 2 * e->cap_faults : 64;
+		struct fault *more = realloc(e->faults, cap * sizeof(*more));
+
+		if (!more || cap > FAULTS_MAX)
+			return frem_oom(err);
+		e->faults = more;
+		e->cap_faults = cap;
+	}
+	e->faults[e->n_faults++] =
+		(struct fault){.member = m, .address = address, .read_ns = clock_ns()};
+	e->new_faults = true;
+	return 0;
+}
+
+static void remove_fault(struct engine *e, size_t i)
+{
+	e->stats->stall_ms += clock_ms_since(e->faults[i].read_ns);
+	e->faults[i] = e->faults[--e->n_faults];
+}
+
+void faults_answered(struct member *m, uint64_t address, uint64_t pages)
+{
+	struct engine *e = m->engine;
+
+	for (size_t i = e->n_faults; i-- > 0;) {
+		const struct fault *f = &e->faults[i];
+
+		if (f->member == m && f->address >= address &&
+		    f->address - address < pages * PAGE_BYTES)
+			remove_fault(e, i);
+	}
+}
+
+bool faults_wait_for(const struct member *m, uint64_t number)
+{
+	const struct engine *e = m->engine;
+	uint64_t at, n;
+
+	if (!space_locate(m->space, number, &at, &n))
+		return false;
+	for (size_t i = 0; i < e->n_faults; i++)
+		if (e->faults[i].member == m && e->faults[i].address == at)
+			return true;
+	return false;
+}
+
+void faults_forget_member(struct member *m)
+{
+	struct engine *e = m->engine;
+
+	for (size_t i = e->n_faults; i-- > 0;)
+		if (e->faults[i].member == m)
+			remove_fault(e, i);
+}
+
+void faults_look_again(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_faults; i++)
+		e->faults[i].seen = false;
+	e->new_faults = e->n_faults > 0;
+}
+
+/* Whether bulk data that is on its way brings the page sooner than a fetch of its own. */
+static bool comes_by_itself(struct engine *e, uint64_t number, size_t frame, bool *ret_touch)
+{
+	double rate = rate_now(&e->rate), rtt = lanes_rtt_ms(e->lanes);
+	uint64_t own = e->loaded.index->entries[frame].stored, ahead, place;
+
+	if (lanes_is_coming(e->lanes, frame, &ahead) && plan_wait_for_stream(ahead, rate, own, rtt))
+		return true;
+	if (!e->order || !touch_order_place(e->order, number, &place) ||
+	    !touch_stream_is_coming(e->touch, place / FRAME_PAGES, &ahead) ||
+	    !plan_wait_for_stream(ahead, rate, own, rtt))
+		return false;
+	*ret_touch = true;
+	return true;
+}
+
+/* Sees to it that the content of a wanted page comes. */
+static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem_error *err)
+{
+	size_t frame = (size_t)(number / FRAME_PAGES);
+	bool counted = f->counted, touch = false;
+	uint64_t place;
+
+	f->seen = f->counted = true;
+
+	if (deliver_held(e, ITEM_PAGES, frame))
+		return 0;
+	if (e->order && touch_order_place(e->order, number, &place) &&
+	    deliver_held(e, ITEM_TOUCH, (size_t)(place / FRAME_PAGES)))
+		return 0;
+	if (lanes_is_demanded(e->lanes, frame))
+		return 0;
+	if (comes_by_itself(e, number, frame, &touch)) {
+		e->stats->prefetched_used += touch && !counted;
+		return 0;
+	}
+	e->stats->demand_faults += !counted;
+	lanes_near(e->lanes, frame);
+	log_debug("fault on page %llu: fetching frame %zu", (unsigned long long)number, frame);
+	return lanes_demand(e->lanes, frame, err);
+}
+
+static int serve(struct engine *e, size_t i, struct frem_error *err)
+{
+	struct fault f = e->faults[i];
+	uint64_t number;
+	int r;
+
+	if (!member_open(f.member)) {
+		e->busy = true;
+		return 0;
+	}
+	if (space_find(f.member->space, f.address, &number)) {
+		if (space_wants(f.member->space, number))
+			return bring(e, &e->faults[i], number, err);
+		/* in place already: another thread's fault, or the page was just on its way */
+		e->stats->prefetched_used++;
+	}
+	/* no image page, or not any more; where the page is in place, this only wakes the waiter */
+	r = deliver_zero(f.member, f.address, err);
+	if (r == -EAGAIN)
+		e->busy = true;
+	return r == -EAGAIN ? 0 : r;
+}
+
+int faults_serve(struct engine *e, struct frem_error *err)
+{
+	int r = 0;
+
+	if (!e->lanes || !e->new_faults)
+		return 0;
+	e->new_faults = false;
+	for (size_t i = e->n_faults; i-- > 0 && r == 0;) {
+		/* answers and events may have shortened the list */
+		if (i < e->n_faults && !e->faults[i].seen)
+			r = serve(e, i, err);
+	}
+	return r;
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "engine.h"
+#include "report.h"
+#include "tree_kill.h"
+#include "uffd.h"
+
+#define KILL_MS \
+	10000 /* until the caller is told; the keeper itself waits for as long as it takes */
+#define GUARD_MS 250
+
+struct keeper {
+	const struct pager_options *o;
+	struct wire_shared *shared;
+	const struct keeper_ends *ends;
+	int listener, criu; /* -1 before and after their time */
+	int news;	    /* to the pager process */
+	int pidfd;	    /* of the pager process */
+	pid_t pager, caller;
+	int32_t uffd_of; /* the task whose userfaultfd comes next; 0: a pid comes next */
+	bool caller_gone;
+	struct tree tree;
+};
+
+/* Listens by a path through the descriptor, because the socket's own address is too short. */
+static int listen_for_criu(struct keeper *k, struct frem_error *err)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+
+	if (k->o->mode == PAGER_FULL)
+		return 0;
+	snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", k->o->work_fd, WIRE_SOCKET);
+	k->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (k->listener < 0)
+		return frem_fail(err, FREM_FAILED, errno, "making a socket");
+	unlinkat(k->o->work_fd, WIRE_SOCKET, 0);
+	if (bind(k->listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(k->listener, 1) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "listening on '%s'", WIRE_SOCKET);
+	return 0;
+}
+
+static void stop_listening(struct keeper *k)
+{
+	if (k->listener < 0)
+		return;
+	unlinkat(k->o->work_fd, WIRE_SOCKET, 0);
+	close(take_fd(&k->listener));
+}
+
+static void accept_criu(struct keeper *k)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	k->criu = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (k->criu < 0)
+		return;
+	if (getsockopt(k->criu, SOL_SOCKET, SO_PEERCRED, &peer, &n) == 0)
+		k->tree.ancestors[1] = peer.pid;
+	stop_listening(k);
+}
+
+static void tell_pager(struct keeper *k, const struct wire_news *n)
+{
+	/* its socket outlives the pager process, being ours as well: never wait for that alone */
+	while (send(k->news, n, sizeof(*n), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+		struct pollfd fds[] = {{.fd = k->news, .events = POLLOUT},
+				       {.fd = k->pidfd, .events = POLLIN}};
+
+		if (poll(fds, 2, -1) > 0 && fds[1].revents)
+			return;
+	}
+}
+
+/* One message of CRIU's: n bytes, and a descriptor where one comes with them. Returns what recvmsg
+ * says. */
+static ssize_t receive(int fd, void *data, size_t n, int *ret_fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {.iov_base = data, .iov_len = n};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control.space,
+			   .msg_controllen = sizeof(control.space)};
+	ssize_t got;
+
+	do
+		got = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	for (struct cmsghdr *c = got < 0 ? NULL : CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+			memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+	return got;
+}
+
+/* A pid, a zombie's negative pid, or the word that ends the restore. */
+static int take_number(struct keeper *k, int32_t number)
+{
+	struct wire_news news = {.type = WIRE_FINISHED};
+
+	if (number == WIRE_RESTORE_FINISHED)
+		tell_pager(k, &news);
+	else if (number > 0)
+		k->uffd_of = number;
+	return number == WIRE_RESTORE_FINISHED || number <= 0 ? 0 : tree_add_seen(&k->tree, number);
+}
+
+static int take_uffd(struct keeper *k, int fd)
+{
+	struct wire_news news = {.type = WIRE_UFFD, .pid = k->uffd_of, .fd = fd};
+
+	if (fd < 0)
+		return -EPROTO;
+	k->uffd_of = 0;
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	tell_pager(k, &news);
+	return 0;
+}
+
+static void hear_criu(struct keeper *k)
+{
+	int32_t number;
+	int fd = -1, r = 0;
+	ssize_t n;
+
+	/* CRIU sends one filler byte with a descriptor */
+	n = receive(k->criu, &number, k->uffd_of ? 1 : sizeof(number), &fd);
+	if (n <= 0) {
+		close(take_fd(&k->criu));
+		return;
+	}
+	if (k->uffd_of)
+		r = take_uffd(k, fd);
+	else if (n == sizeof(number))
+		r = take_number(k, number);
+	else
+		r = -EPROTO;
+	/* a closed connection makes CRIU give the restore up */
+	if (r < 0)
+		close(take_fd(&k->criu));
+}
+
+static void kill_pager(struct keeper *k)
+{
+	if (k->pager <= 0)
+		return;
+	kill(k->pager, SIGKILL); /* our child, not yet waited for */
+	while (waitpid(k->pager, NULL, 0) < 0 && errno == EINTR)
+		;
+	k->pager = 0;
+}
+
+/* Ends the tree; this process stays until the last of its address spaces is gone. */
+static _Noreturn void abandon(struct keeper *k, const struct frem_error *why)
+{
+	bool gone;
+
+	stop_listening(k);
+	if (k->criu >= 0)
+		close(take_fd(&k->criu));
+	gone = tree_kill_all(&k->tree, KILL_MS);
+	if (why) {
+		struct frem_error err = *why;
+
+		if (!gone)
+			frem_detail(&err, "some tasks could not be killed: they wait for their "
+					  "memory, and are kept waiting");
+		report_event(PAGER_EVENT_FAILED, NULL, &err);
+	}
+	while (!gone)
+		gone = tree_kill_all(&k->tree, GUARD_MS);
+	_exit(1);
+}
+
+static void hear_caller(struct keeper *k)
+{
+	struct wire_command c;
+	ssize_t n = recv(k->ends->keeper_cmd, &c, sizeof(c), MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
+		tree_set_root(&k->tree, c.pid);
+		return;
+	}
+	k->caller_gone = true;
+	/* a job that stands on its own feet goes on without frem, unless that was told to end it */
+	if (n == sizeof(c) || !k->tree.root) {
+		kill_pager(k);
+		if (!k->shared->drained)
+			abandon(k, NULL);
+		_exit(0);
+	}
+}
+
+/* What the caller said before the pager process ended counts. */
+static void hear_last_words(struct keeper *k)
+{
+	struct pollfd fd = {.fd = k->ends->keeper_cmd, .events = POLLIN};
+
+	while (!k->caller_gone && poll(&fd, 1, 0) > 0)
+		hear_caller(k);
+}
+
+static _Noreturn void pager_ended(struct keeper *k)
+{
+	struct frem_error err = {0};
+	siginfo_t info = {0};
+
+	while (waitid(P_PID, (id_t)k->pager, &info, WEXITED) < 0 && errno == EINTR)
+		;
+	k->pager = 0;
+	if (k->shared->drained) {
+		stop_listening(k);
+		_exit(0);
+	}
+	hear_last_words(k);
+	if (k->shared->failed)
+		err = k->shared->err;
+	else
+		frem_fail(&err, FREM_FAILED, 0,
+			  "bringing the memory in: the pager process ended: %s %d",
+			  info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
+	abandon(k, &err);
+}
+
+static _Noreturn void keep(struct keeper *k)
+{
+	for (;;) {
+		struct pollfd fds[] = {
+			{.fd = k->pidfd, .events = POLLIN},
+			{.fd = k->caller_gone ? -1 : k->ends->keeper_cmd, .events = POLLIN},
+			{.fd = k->listener, .events = POLLIN},
+			{.fd = k->criu, .events = POLLIN},
+		};
+
+		if (poll(fds, 4, -1) < 0)
+			continue;
+		if (fds[1].revents)
+			hear_caller(k);
+		if (fds[2].revents)
+			accept_criu(k);
+		if (fds[3].revents)
+			hear_criu(k);
+		if (fds[0].revents)
+			pager_ended(k);
+	}
+}
+
+/* Own session, no terminal, no stop by a signal meant for the caller, last in line for the OOM
+ * killer where that is permitted. */
+static void become_daemon(const char *name)
+{
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
+	sigset_t none;
+	int fd;
+
+	setsid();
+	prctl(PR_SET_NAME, name);
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		if (write(fd, "-1000", 5) < 0)
+			log_debug("lowering the OOM score of %s is not permitted, ignoring", name);
+		close(fd);
+	}
+}
+
+static void let_go_of_terminal(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+	if (chdir("/") < 0)
+		log_debug("cannot leave the working directory, ignoring");
+}
+
+/* fork() that shares the table of descriptors; there is one thread. */
+static pid_t fork_sharing_files(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
+}
+
+static int start_pager(struct keeper *k, struct frem_error *err)
+{
+	pid_t keeper = getpid();
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "making a socket");
+	k->news = ends[0];
+	k->pager = fork_sharing_files();
+	if (k->pager < 0)
+		return frem_fail(err, FREM_FAILED, errno, "starting the pager process");
+	if (k->pager == 0) {
+		struct engine_ends e = {
+			.news = ends[1],
+			.caller = k->ends->pager_cmd,
+			.keeper = keeper,
+			.job_caller = k->caller,
+		};
+
+		become_daemon("frem-pager");
+		_exit(engine_main(k->o, k->shared, &e));
+	}
+	/* both ends stay open: closing one here would close it for the pager process */
+	k->pidfd = (int)syscall(SYS_pidfd_open, k->pager, 0);
+	return k->pidfd < 0 ? frem_fail(err, FREM_FAILED, errno, "watching the pager process") : 0;
+}
+
+_Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *shared,
+			   const struct keeper_ends *ends, pid_t caller)
+{
+	struct keeper k = {.o = o,
+			   .shared = shared,
+			   .ends = ends,
+			   .listener = -1,
+			   .criu = -1,
+			   .news = -1,
+			   .pidfd = -1,
+			   .caller = caller};
+	struct frem_error err = {0};
+	int r;
+
+	report_start(ends->events);
+	become_daemon("frem-keeper");
+	let_go_of_terminal();
+	file_raise_nofile();
+	tree_init(&k.tree, caller);
+	r = listen_for_criu(&k, &err);
+	if (r == 0)
+		r = start_pager(&k, &err);
+	if (r < 0) {
+		kill_pager(&k);
+		abandon(&k, &err);
+	}
+	keep(&k);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Fetches manifest and head at once and makes the image directory of them. */
+#ifndef FREM_PAGER_LOAD_H
+#define FREM_PAGER_LOAD_H
+
+#include "base/digest.h"
+#include "criu/image_map.h"
+#include "format/frame.h"
+#include "format/manifest.h"
+#include "pager/pager.h"
+#include "store/store.h"
+
+struct loaded {
+	struct manifest *manifest;
+	uint8_t digest[DIGEST_SIZE]; /* of the manifest's bytes: what a touch object is bound to */
+	struct frame_index *index;
+	struct image_map *map;
+};
+
+void loaded_done(struct loaded *l);
+
+struct load;
+
+/* Starts both fetches. f must outlive the load. */
+int load_start(struct fetcher *f, const struct pager_options *o, struct load **ret,
+	       struct frem_error *err);
+void load_free(struct load *l);
+/*
+ * To be called whenever fetches moved, or load_timeout() is over: starts failed fetches again a few
+ * times. As soon as the manifest is there and checked, *ret has it; once the head is, the image
+ * directory is complete, *ret has all of it, and 1 is returned. 0: not yet.
+ */
+int load_step(struct load *l, struct loaded *ret, struct frem_error *err);
+/* Milliseconds until the next try, or -1. */
+int load_timeout(const struct load *l);
+
+#endif

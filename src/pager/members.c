@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine_impl.h"
+#include "uffd.h"
+
+#define EVENTS_AT_ONCE 64
+#define MEMBERS_MAX 1000000u
+#define LOOKS 200 /* about 0.1 ms */
+
+static void on_settled(void *arg, uint64_t first, uint64_t pages)
+{
+	struct engine *e = arg;
+
+	e->stats->pages_in += pages;
+	for (uint64_t i = 0; e->order && e->touch_left && i < pages; i++) {
+		uint64_t place;
+
+		if (touch_order_place(e->order, first + i, &place))
+			e->touch_left--;
+	}
+}
+
+static int add_member(struct engine *e, int32_t pid, struct space *space, struct member **ret,
+		      struct frem_error *err)
+{
+	struct member *m;
+
+	if (e->n_members == e->cap_members) {
+		size_t cap = e->cap_members ? 2 * e->cap_members : 16;
+		struct member **more = realloc(e->members, cap * sizeof(*more));
+
+		if (!more || cap > MEMBERS_MAX)
+			return frem_oom(err);
+		e->members = more;
+		e->cap_members = cap;
+	}
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return frem_oom(err);
+	*m = (struct member){.engine = e, .pid = pid, .fd = -1, .space = space};
+	e->members[e->n_members++] = m;
+	*ret = m;
+	return 0;
+}
+
+int members_make(struct engine *e, struct frem_error *err)
+{
+	const struct image_map *map = e->loaded.map;
+
+	for (size_t i = 0; i < map->n_tasks; i++) {
+		const struct image_task *t = &map->tasks[i];
+		struct member *m;
+		struct space *s;
+		int r;
+
+		if (!t->alive)
+			continue;
+		r = space_new(t, &s, err);
+		if (r == 0)
+			r = add_member(e, t->pid, s, &m, err);
+		if (r < 0)
+			return r;
+		m->original = true;
+		space_on_settled(s, on_settled, e);
+	}
+	return 0;
+}
+
+static void changes_done(struct changes *c)
+{
+	free(c->c);
+	*c = (struct changes){0};
+}
+
+void members_free(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_members; i++) {
+		space_free(e->members[i]->space);
+		changes_done(&e->members[i]->window);
+		changes_done(&e->members[i]->undecided);
+		free(e->members[i]);
+	}
+	free(e->members);
+}
+
+static int watch(struct member *m, int fd, struct frem_error *err)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = m};
+
+	m->fd = fd;
+	if (epoll_ctl(m->engine->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "watching a userfaultfd");
+	return 0;
+}
+
+int members_arrived(struct engine *e, int32_t pid, int fd, struct frem_error *err)
+{
+	for (size_t i = 0; i < e->n_members; i++) {
+		struct member *m = e->members[i];
+
+		if (m->pid != pid || !m->original)
+			continue;
+		if (m->fd >= 0 || m->dead)
+			return frem_fail(err, FREM_REFUSED, 0,
+					 "criu sent two userfaultfds for pid %d", pid);
+		return watch(m, fd, err);
+	}
+	return frem_fail(err, FREM_REFUSED, 0,
+			 "criu sent a userfaultfd for pid %d, which the image does not have", pid);
+}
+
+void member_end(struct member *m)
+{
+	if (m->dead)
+		return;
+	log_debug("the address space of pid %d is gone", m->pid);
+	m->dead = true;
+	faults_forget_member(m);
+	space_end(m->space);
+	if (m->fd >= 0)
+		close(take_fd(&m->fd));
+	changes_done(&m->window);
+	changes_done(&m->undecided);
+}
+
+bool member_open(const struct member *m)
+{
+	return m->fd >= 0 && !m->dead && m->undecided.n == 0;
+}
+
+int member_calm(struct member *m, struct frem_error *err)
+{
+	int r = m->undecided.n ? changes_decide(m, err) : 0;
+
+	if (r == 0)
+		m->window.n = 0;
+	return r < 0 ? r : 0;
+}
+
+/* The child's space holds at this point what the parent's does: its memory is that of the fork, no
+ * page was put into the parent since (UFFDIO_COPY says EAGAIN from then until this event is read).
+ */
+static int take_fork(struct member *m, int fd, struct frem_error *err)
+{
+	struct member *child;
+	struct space *s;
+	int r = space_clone(m->space, &s, err);
+
+	if (r < 0)
+		return r;
+	r = add_member(m->engine, m->pid, s, &child, err);
+	if (r < 0) {
+		space_free(s);
+		return r;
+	}
+	r = watch(child, fd, err);
+	return r < 0 ? r : member_drain(child, err);
+}
+
+static int drop(struct member *m, uint64_t start, uint64_t end, struct frem_error *err)
+{
+	int r = space_drop(m->space, start, end, err);
+
+	/* who waits there has to look again: at another mapping, at zeros, or at nothing */
+	uffd_wake(m->fd, start, (end - start) / PAGE_BYTES);
+	faults_answered(m, start, (end - start) / PAGE_BYTES);
+	return r;
+}
+
+int change_apply(struct member *m, const struct change *c, struct frem_error *err)
+{
+	int r;
+
+	switch (c->event) {
+	case UFFD_EVENT_FORK:
+		return take_fork(m, c->fd, err);
+	case UFFD_EVENT_REMAP:
+		r = space_move(m->space, c->from, c->to, c->len, err);
+		uffd_wake(m->fd, c->from, c->len / PAGE_BYTES);
+		faults_answered(m, c->from, c->len / PAGE_BYTES);
+		return r;
+	default:
+		return drop(m, c->from, c->from + c->len, err);
+	}
+}
+
+static int take_message(struct member *m, const struct uffd_msg *msg, struct frem_error *err)
+{
+	struct change c = {.event = msg->event, .fd = -1};
+
+	switch (msg->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		return fault_add(m, msg->arg.pagefault.address & ~(uint64_t)(PAGE_BYTES - 1), err);
+	case UFFD_EVENT_FORK:
+		c.fd = (int)msg->arg.fork.ufd;
+		break;
+	case UFFD_EVENT_REMAP:
+		c.from = msg->arg.remap.from;
+		c.to = msg->arg.remap.to;
+		c.len = msg->arg.remap.len;
+		break;
+	case UFFD_EVENT_REMOVE:
+	case UFFD_EVENT_UNMAP:
+		c.from = msg->arg.remove.start;
+		c.len = msg->arg.remove.end - msg->arg.remove.start;
+		break;
+	default:
+		return frem_fail(err, FREM_FAILED, 0,
+				 "a userfaultfd said event %#x, which is not known", msg->event);
+	}
+	return changes_take(m, &c, err);
+}
+
+/* Waits for a calm moment for as long as a thread needs to wake up, so that windows stay short. */
+static bool becomes_calm(const struct member *m)
+{
+	for (int i = 0; i < LOOKS; i++)
+		if (!uffd_changing(m->fd))
+			return true;
+	return false;
+}
+
+int member_drain(struct member *m, struct frem_error *err)
+{
+	struct uffd_msg msg[EVENTS_AT_ONCE];
+	int n, r = 0;
+
+	while (!m->dead && m->fd >= 0) {
+		n = uffd_read(m->fd, msg, EVENTS_AT_ONCE);
+		if (n < 0)
+			return frem_fail(err, FREM_FAILED, -n, "reading a userfaultfd");
+		if (n == 0)
+			break;
+		for (int i = 0; i < n && r == 0; i++)
+			r = take_message(m, &msg[i], err);
+		if (r < 0)
+			return r;
+	}
+	/* the counter is zero only with nothing left to read, and all that was read is applied */
+	if (!m->dead && m->fd >= 0 && (m->window.n || m->undecided.n) && becomes_calm(m))
+		r = member_calm(m, err);
+	return r;
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tree_kill.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "uffd.h"
+
+/* Any address that a mapping could have; nothing is done there. */
+#define PROBE_ADDRESS (UINT64_C(1) << 20)
+#define RETRY_MS 5
+#define SCANS_MAX 100 /* a tree that forks faster than it can be stopped is killed as it is */
+
+struct pids {
+	pid_t *pid;
+	size_t n, cap;
+};
+
+static bool contains(const struct pids *p, pid_t pid)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->pid[i] == pid)
+			return true;
+	return false;
+}
+
+static void add(struct pids *p, pid_t pid)
+{
+	if (pid <= 1 || pid == getpid() || contains(p, pid))
+		return;
+	if (p->n == p->cap) {
+		size_t cap = p->cap ? 2 * p->cap : 64;
+		pid_t *more = realloc(p->pid, cap * sizeof(*more));
+
+		if (!more)
+			return;
+		p->pid = more;
+		p->cap = cap;
+	}
+	p->pid[p->n++] = pid;
+}
+
+void tree_init(struct tree *t, pid_t caller)
+{
+	*t = (struct tree){.pidfd = -1, .ancestors = {caller, 0}};
+}
+
+void tree_done(struct tree *t)
+{
+	cleanup_close(&t->pidfd);
+	free(t->seen);
+}
+
+int tree_add_seen(struct tree *t, int32_t pid)
+{
+	if (t->n_seen == t->cap_seen) {
+		size_t cap = t->cap_seen ? 2 * t->cap_seen : 64;
+		int32_t *more = realloc(t->seen, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		t->seen = more;
+		t->cap_seen = cap;
+	}
+	t->seen[t->n_seen++] = pid;
+	return 0;
+}
+
+void tree_set_root(struct tree *t, pid_t root)
+{
+	cleanup_close(&t->pidfd);
+	t->root = root;
+	t->pidfd = (int)syscall(SYS_pidfd_open, root, 0);
+	t->session = getsid(root) == root ? root : 0;
+}
+
+/* A line "NAME:\tnumbers" of /proc/PID/status: its first and its last number. */
+static bool status_numbers(const char *status, const char *name, long *ret_first, long *ret_last)
+{
+	const char *line = strstr(status, name);
+	char *end;
+	long n;
+
+	if (!line)
+		return false;
+	line += strlen(name);
+	n = strtol(line, &end, 10);
+	if (end == line)
+		return false;
+	*ret_first = *ret_last = n;
+	while (*end == '\t' || *end == ' ') {
+		line = end;
+		n = strtol(line, &end, 10);
+		if (end == line)
+			break;
+		*ret_last = n;
+	}
+	return true;
+}
+
+static bool read_status(pid_t pid, char *out, size_t size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, out, size - 1);
+	if (n <= 0)
+		return false;
+	out[n] = '\0';
+	return true;
+}
+
+static pid_t parent_of(pid_t pid)
+{
+	char status[4096];
+	long first, last;
+
+	if (!read_status(pid, status, sizeof(status)) ||
+	    !status_numbers(status, "\nPPid:", &first, &last))
+		return 0;
+	return (pid_t)first;
+}
+
+static bool is_below(pid_t pid, const pid_t ancestors[2])
+{
+	for (int depth = 0; depth < 4096 && pid > 1; depth++) {
+		pid = parent_of(pid);
+		if (pid > 1 && (pid == ancestors[0] || pid == ancestors[1]))
+			return true;
+	}
+	return false;
+}
+
+static bool was_seen(const struct tree *t, pid_t pid)
+{
+	char status[4096];
+	long outer, inner;
+
+	if (!read_status(pid, status, sizeof(status)) ||
+	    !status_numbers(status, "\nNSpid:", &outer, &inner))
+		return false;
+	for (size_t i = 0; i < t->n_seen; i++)
+		if (t->seen[i] == inner)
+			return true;
+	return false;
+}
+
+static void add_children(struct pids *p, pid_t pid)
+{
+	_cleanup_closedir_ DIR *tasks = NULL;
+	char path[400];
+	struct dirent *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	tasks = opendir(path);
+	while (tasks && (d = readdir(tasks))) {
+		_cleanup_fclose_ FILE *f = NULL;
+		int child;
+
+		if (!isdigit((unsigned char)d->d_name[0]))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/children", pid, d->d_name);
+		f = fopen(path, "re");
+		while (f && fscanf(f, "%d", &child) == 1)
+			add(p, child);
+	}
+}
+
+/* Everything that has to be looked up in all of /proc: orphans, and tasks that CRIU announced. */
+static void add_from_proc(const struct tree *t, struct pids *p)
+{
+	_cleanup_closedir_ DIR *proc = opendir("/proc");
+	struct dirent *d;
+
+	while (proc && (d = readdir(proc))) {
+		pid_t pid = (pid_t)atoi(d->d_name);
+
+		if (pid <= 1)
+			continue;
+		if (t->root ? t->session && getsid(pid) == t->session
+			    : was_seen(t, pid) && is_below(pid, t->ancestors))
+			add(p, pid);
+	}
+}
+
+static bool root_lives(const struct tree *t)
+{
+	struct pollfd fd = {.fd = t->pidfd, .events = POLLIN};
+
+	return t->pidfd >= 0 && poll(&fd, 1, 0) == 0;
+}
+
+/* The next ones to be stopped; those found before are stopped already. */
+static void scan(const struct tree *t, struct pids *p)
+{
+	if (t->root && root_lives(t))
+		add(p, t->root);
+	add_from_proc(t, p);
+	for (size_t i = 0; i < p->n; i++)
+		add_children(p, p->pid[i]);
+}
+
+void tree_kill(const struct tree *t)
+{
+	struct pids p = {0};
+	size_t stopped = 0;
+
+	for (int i = 0; i < SCANS_MAX; i++) {
+		scan(t, &p);
+		if (p.n == stopped)
+			break;
+		while (stopped < p.n)
+			kill(p.pid[stopped++], SIGSTOP);
+	}
+	for (size_t i = 0; i < p.n; i++)
+		kill(p.pid[i], SIGKILL);
+	free(p.pid);
+}
+
+bool uffds_alive(void)
+{
+	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
+	struct dirent *d;
+
+	while (fds && (d = readdir(fds))) {
+		int fd = atoi(d->d_name);
+
+		if (d->d_name[0] != '.' && uffd_is(fd) && uffd_probe(fd, PROBE_ADDRESS) != -ESRCH)
+			return true;
+	}
+	return false;
+}
+
+bool tree_kill_all(const struct tree *t, int timeout_ms)
+{
+	uint64_t start = clock_ns();
+
+	for (;;) {
+		struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+
+		tree_kill(t);
+		if (!uffds_alive() && !(t->root && root_lives(t)))
+			return true;
+		if (clock_ms_since(start) > timeout_ms)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Kills a restored tree of which memory is missing. Nothing may be closed before every task is
+ * gone: uffds_alive() says so with certainty, since a userfaultfd knows whether its address space
+ * lives.
+ */
+#ifndef FREM_PAGER_TREE_KILL_H
+#define FREM_PAGER_TREE_KILL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct tree {
+	pid_t root;	    /* 0: not known, the restore is not through */
+	int pidfd;	    /* of root, so that a reused pid is never killed; -1 */
+	pid_t session;	    /* of root, where root leads it: its orphans are found by it; else 0 */
+	pid_t ancestors[2]; /* before root is known: the caller, and CRIU; 0: none */
+	int32_t *seen;	    /* before root is known: pids of tasks, as in the image */
+	size_t n_seen, cap_seen;
+};
+
+void tree_init(struct tree *t, pid_t caller);
+void tree_done(struct tree *t);
+/* CRIU announced the task with this pid in the image. */
+int tree_add_seen(struct tree *t, int32_t pid);
+void tree_set_root(struct tree *t, pid_t root);
+/* Stops the tree from the top down until nothing new appears, then kills all of it. Where its root
+ * is not known: kills the descendants of the ancestors whose innermost pid was seen. Once. */
+void tree_kill(const struct tree *t);
+/* tree_kill() until no userfaultfd of this process has an address space any more, for at most
+ * timeout_ms. Returns whether all are gone. */
+bool tree_kill_all(const struct tree *t, int timeout_ms);
+/* Whether some userfaultfd of this process still has its address space. */
+bool uffds_alive(void);
+
+#endif
