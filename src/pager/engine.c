@@ -104,10 +104,10 @@ static _Noreturn void keeper_died(struct engine *e)
 	bool gone;
 
 	frem_fail(&err, FREM_FAILED, 0, "bringing the memory in: the keeper process was killed");
-	gone = tree_kill_all(&e->tree, KILL_MS);
+	gone = job_tree_kill_all(&e->tree, KILL_MS);
 	report_event(PAGER_EVENT_FAILED, NULL, &err);
 	while (!gone)
-		gone = tree_kill_all(&e->tree, TICK_MS);
+		gone = job_tree_kill_all(&e->tree, TICK_MS);
 	_exit(1);
 }
 
@@ -122,7 +122,7 @@ static int hear_keeper(struct engine *e, struct frem_error *err)
 			log_debug("criu has restored all tasks");
 			e->finished = true;
 			deliver_held_all(e);
-		} else if (tree_add_seen(&e->tree, n.pid) < 0) {
+		} else if (job_tree_add_seen(&e->tree, n.pid) < 0) {
 			r = frem_oom(err);
 		} else {
 			r = members_arrived(e, n.pid, n.fd, err);
@@ -139,7 +139,7 @@ static void hear_caller(struct engine *e)
 	ssize_t n = recv(e->ends->caller, &c, sizeof(c), MSG_DONTWAIT);
 
 	if (n == sizeof(c) && c.type == WIRE_RESTORED)
-		tree_set_root(&e->tree, c.pid);
+		job_tree_set_root(&e->tree, c.pid);
 	else if (n == 0) /* the job goes on without its caller */
 		epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->ends->caller, NULL);
 }
@@ -460,7 +460,7 @@ static void engine_done(struct engine *e)
 	touch_order_free(e->order);
 	loaded_done(&e->loaded);
 	frame_codec_free(e->codec);
-	tree_done(&e->tree);
+	job_tree_done(&e->tree);
 	free(e->held_pages);
 	free(e->held_touch);
 	free(e->written);
@@ -482,7 +482,7 @@ int engine_main(const struct pager_options *o, struct wire_shared *shared,
 
 	TAILQ_INIT(&e.arrived);
 	TAILQ_INIT(&e.held);
-	tree_init(&e.tree, ends->job_caller);
+	job_tree_init(&e.tree, ends->job_caller);
 	r = prepare(&e, &err);
 	if (r == 0)
 		r = start_fetching(&e, &err);

@@ -64,7 +64,7 @@ struct engine {
 	struct wire_shared *shared;
 	struct pager_stats *stats;
 	const struct engine_ends *ends;
-	struct tree tree; /* for the case that the keeper dies */
+	struct job_tree tree; /* for the case that the keeper dies */
 	int epoll_fd, keeper_pidfd;
 
 	struct store *store;

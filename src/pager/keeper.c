@@ -36,7 +36,7 @@ struct keeper {
 	pid_t pager, caller;
 	int32_t uffd_of; /* the task whose userfaultfd comes next; 0: a pid comes next */
 	bool caller_gone;
-	struct tree tree;
+	struct job_tree tree;
 };
 
 /* Listens by a path through the descriptor, because the socket's own address is too short. */
@@ -122,7 +122,8 @@ static int take_number(struct keeper *k, int32_t number)
 		tell_pager(k, &news);
 	else if (number > 0)
 		k->uffd_of = number;
-	return number == WIRE_RESTORE_FINISHED || number <= 0 ? 0 : tree_add_seen(&k->tree, number);
+	return number == WIRE_RESTORE_FINISHED || number <= 0 ? 0
+							      : job_tree_add_seen(&k->tree, number);
 }
 
 static int take_uffd(struct keeper *k, int fd)
@@ -178,7 +179,7 @@ static _Noreturn void abandon(struct keeper *k, const struct frem_error *why)
 	stop_listening(k);
 	if (k->criu >= 0)
 		close(take_fd(&k->criu));
-	gone = tree_kill_all(&k->tree, KILL_MS);
+	gone = job_tree_kill_all(&k->tree, KILL_MS);
 	if (why) {
 		struct frem_error err = *why;
 
@@ -188,7 +189,7 @@ static _Noreturn void abandon(struct keeper *k, const struct frem_error *why)
 		report_event(PAGER_EVENT_FAILED, NULL, &err);
 	}
 	while (!gone)
-		gone = tree_kill_all(&k->tree, GUARD_MS);
+		gone = job_tree_kill_all(&k->tree, GUARD_MS);
 	_exit(1);
 }
 
@@ -200,7 +201,7 @@ static void hear_caller(struct keeper *k)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
-		tree_set_root(&k->tree, c.pid);
+		job_tree_set_root(&k->tree, c.pid);
 		return;
 	}
 	k->caller_gone = true;
@@ -353,7 +354,7 @@ _Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *sh
 	become_daemon("frem-keeper");
 	let_go_of_terminal();
 	file_raise_nofile();
-	tree_init(&k.tree, caller);
+	job_tree_init(&k.tree, caller);
 	r = listen_for_criu(&k, &err);
 	if (r == 0)
 		r = start_pager(&k, &err);

@@ -23,8 +23,8 @@ struct pager {
 	struct wire_shared *shared;
 	int events, keeper_cmd, pager_cmd;
 	pid_t keeper;
-	struct tree tree; /* known from pager_restored() on */
-	bool ended;	  /* DRAINED or FAILED was given out */
+	struct job_tree tree; /* known from pager_restored() on */
+	bool ended;	      /* DRAINED or FAILED was given out */
 };
 
 static void close_pair(int pair[2])
@@ -72,7 +72,7 @@ int pager_start(const struct pager_options *o, struct pager **ret, struct frem_e
 	if (!p)
 		return frem_oom(err);
 	p->events = p->keeper_cmd = p->pager_cmd = -1;
-	tree_init(&p->tree, 0);
+	job_tree_init(&p->tree, 0);
 	memory = mmap(NULL, sizeof(*p->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		      -1, 0);
 	if (memory == MAP_FAILED)
@@ -110,7 +110,7 @@ static void both_died(struct pager *p, struct pager_event *ret)
 	frem_fail(&ret->err, FREM_FAILED, 0,
 		  "bringing the memory in: both pager processes were killed");
 	if (p->tree.root && !p->shared->drained)
-		tree_kill(&p->tree);
+		job_tree_kill(&p->tree);
 }
 
 /* Returns 1 with an event, 0 with a log line or nothing. */
@@ -166,7 +166,7 @@ int pager_restored(struct pager *p, pid_t root, struct frem_error *err)
 	struct wire_command c = {.type = WIRE_RESTORED, .pid = root};
 	bool told;
 
-	tree_set_root(&p->tree, root);
+	job_tree_set_root(&p->tree, root);
 	told = send(p->pager_cmd, &c, sizeof(c), MSG_NOSIGNAL) == sizeof(c);
 	told &= send(p->keeper_cmd, &c, sizeof(c), MSG_NOSIGNAL) == sizeof(c);
 	if (told || p->shared->drained)
@@ -189,7 +189,7 @@ static void forget(struct pager *p)
 	cleanup_close(&p->events);
 	cleanup_close(&p->keeper_cmd);
 	cleanup_close(&p->pager_cmd);
-	tree_done(&p->tree);
+	job_tree_done(&p->tree);
 	unmap(p->shared);
 	free(p);
 }

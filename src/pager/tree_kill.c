@@ -52,18 +52,18 @@ static void add(struct pids *p, pid_t pid)
 	p->pid[p->n++] = pid;
 }
 
-void tree_init(struct tree *t, pid_t caller)
+void job_tree_init(struct job_tree *t, pid_t caller)
 {
-	*t = (struct tree){.pidfd = -1, .ancestors = {caller, 0}};
+	*t = (struct job_tree){.pidfd = -1, .ancestors = {caller, 0}};
 }
 
-void tree_done(struct tree *t)
+void job_tree_done(struct job_tree *t)
 {
 	cleanup_close(&t->pidfd);
 	free(t->seen);
 }
 
-int tree_add_seen(struct tree *t, int32_t pid)
+int job_tree_add_seen(struct job_tree *t, int32_t pid)
 {
 	if (t->n_seen == t->cap_seen) {
 		size_t cap = t->cap_seen ? 2 * t->cap_seen : 64;
@@ -78,7 +78,7 @@ int tree_add_seen(struct tree *t, int32_t pid)
 	return 0;
 }
 
-void tree_set_root(struct tree *t, pid_t root)
+void job_tree_set_root(struct job_tree *t, pid_t root)
 {
 	cleanup_close(&t->pidfd);
 	t->root = root;
@@ -146,7 +146,7 @@ static bool is_below(pid_t pid, const pid_t ancestors[2])
 	return false;
 }
 
-static bool was_seen(const struct tree *t, pid_t pid)
+static bool was_seen(const struct job_tree *t, pid_t pid)
 {
 	char status[4096];
 	long outer, inner;
@@ -182,7 +182,7 @@ static void add_children(struct pids *p, pid_t pid)
 }
 
 /* Everything that has to be looked up in all of /proc: orphans, and tasks that CRIU announced. */
-static void add_from_proc(const struct tree *t, struct pids *p)
+static void add_from_proc(const struct job_tree *t, struct pids *p)
 {
 	_cleanup_closedir_ DIR *proc = opendir("/proc");
 	struct dirent *d;
@@ -198,7 +198,7 @@ static void add_from_proc(const struct tree *t, struct pids *p)
 	}
 }
 
-static bool root_lives(const struct tree *t)
+static bool root_lives(const struct job_tree *t)
 {
 	struct pollfd fd = {.fd = t->pidfd, .events = POLLIN};
 
@@ -206,7 +206,7 @@ static bool root_lives(const struct tree *t)
 }
 
 /* The next ones to be stopped; those found before are stopped already. */
-static void scan(const struct tree *t, struct pids *p)
+static void scan(const struct job_tree *t, struct pids *p)
 {
 	if (t->root && root_lives(t))
 		add(p, t->root);
@@ -215,7 +215,7 @@ static void scan(const struct tree *t, struct pids *p)
 		add_children(p, p->pid[i]);
 }
 
-void tree_kill(const struct tree *t)
+void job_tree_kill(const struct job_tree *t)
 {
 	struct pids p = {0};
 	size_t stopped = 0;
@@ -246,14 +246,14 @@ bool uffds_alive(void)
 	return false;
 }
 
-bool tree_kill_all(const struct tree *t, int timeout_ms)
+bool job_tree_kill_all(const struct job_tree *t, int timeout_ms)
 {
 	uint64_t start = clock_ns();
 
 	for (;;) {
 		struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 
-		tree_kill(t);
+		job_tree_kill(t);
 		if (!uffds_alive() && !(t->root && root_lives(t)))
 			return true;
 		if (clock_ms_since(start) > timeout_ms)

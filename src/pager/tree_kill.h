@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct tree {
+struct job_tree {
 	pid_t root;	    /* 0: not known, the restore is not through */
 	int pidfd;	    /* of root, so that a reused pid is never killed; -1 */
 	pid_t session;	    /* of root, where root leads it: its orphans are found by it; else 0 */
@@ -21,17 +21,17 @@ struct tree {
 	size_t n_seen, cap_seen;
 };
 
-void tree_init(struct tree *t, pid_t caller);
-void tree_done(struct tree *t);
+void job_tree_init(struct job_tree *t, pid_t caller);
+void job_tree_done(struct job_tree *t);
 /* CRIU announced the task with this pid in the image. */
-int tree_add_seen(struct tree *t, int32_t pid);
-void tree_set_root(struct tree *t, pid_t root);
+int job_tree_add_seen(struct job_tree *t, int32_t pid);
+void job_tree_set_root(struct job_tree *t, pid_t root);
 /* Stops the tree from the top down until nothing new appears, then kills all of it. Where its root
  * is not known: kills the descendants of the ancestors whose innermost pid was seen. Once. */
-void tree_kill(const struct tree *t);
-/* tree_kill() until no userfaultfd of this process has an address space any more, for at most
+void job_tree_kill(const struct job_tree *t);
+/* job_tree_kill() until no userfaultfd of this process has an address space any more, for at most
  * timeout_ms. Returns whether all are gone. */
-bool tree_kill_all(const struct tree *t, int timeout_ms);
+bool job_tree_kill_all(const struct job_tree *t, int timeout_ms);
 /* Whether some userfaultfd of this process still has its address space. */
 bool uffds_alive(void);
 
