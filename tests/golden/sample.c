@@ -164,6 +164,23 @@ void sample_wrap(const char *magic, const void *body, size_t n, struct buffer *r
 	must(body_finish(w, magic, NULL, ret, &err));
 }
 
+void sample_wrap_plain(const char *magic, const void *body, size_t n, struct buffer *ret)
+{
+	/* a zstd frame with a window of 128 KiB and one last block, which is raw */
+	static const uint8_t start[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38};
+	struct object_header h = {.raw = n};
+	uint8_t block[4];
+
+	put_le32(block, (uint32_t)(n << 3 | 1));
+	must(n > 128 * 1024 ? -1 : 0);
+	must(buffer_append(ret, NULL, OBJECT_HEADER_SIZE));
+	must(buffer_append(ret, start, sizeof(start)));
+	must(buffer_append(ret, block, 3));
+	must(buffer_append(ret, body, n));
+	object_header_encode(magic, &h, ret->data);
+	sample_resign(ret);
+}
+
 void sample_resign(struct buffer *object)
 {
 	uint8_t *p = object->data;
