@@ -21,6 +21,20 @@ static const struct cmd commands[] = {
 	 "                    the address to listen on; port 0 takes a free one\n"
 	 "  --max-object BYTES\n"
 	 "                    refuse larger uploads (default: no limit but the disk)\n"},
+	{"checkpoint", cmd_checkpoint, "--pid PID --name NAME [options]",
+	 "checkpoint a running program into a store and record its touch set",
+	 "  --pid PID         the root of the process tree\n"
+	 "  --name NAME       the job's name; checkpoints are numbered NAME@1, NAME@2, ...\n"
+	 "  --stop            end the program once the checkpoint is in the store\n"
+	 "  --window DUR      how long to record its touch set: auto (default), off, or 10s, 2m\n"
+	 "  --link RATE       the rate that a restart can expect, for auto: 7MB/s, 200Mbit/s\n"
+	 "  --tcp MODE        connections: close (default) or established\n"},
+	{"restart", cmd_restart, "NAME[@N] [options]",
+	 "restart a program from its checkpoint, fetching its memory while it runs",
+	 "  --resume MODE     when the program runs: now (default), touch-set or full\n"
+	 "  --detach          leave the program running in the background\n"
+	 "  --stats FILE      write times and counters as JSON\n"
+	 "  --tcp MODE        connections: close or established (default: as checkpointed)\n"},
 	{"list", cmd_list, "[NAME]", "list the checkpoints that a store holds", ""},
 	{"show", cmd_show, "NAME[@N]", "show all about a checkpoint and its touch set", ""},
 	{"remove", cmd_remove, "NAME@N... | --all NAME...", "remove checkpoints from a store",

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "checkpoint_job.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "criu/image_dir.h"
+#include "encode.h"
+#include "find_checkpoint.h"
+#include "interrupt.h"
+#include "process.h"
+
+#define ZSTD_LEVEL 1
+#define RATE_LEAST_BYTES                                                        \
+	(UINT64_C(1) << 20) /* below this an upload says nothing about the link \
+			     */
+
+static int check_process(pid_t pid, struct frem_error *err)
+{
+	struct process_info info;
+	int r = process_info_read(pid, &info, err);
+
+	if (r < 0)
+		return r;
+	if (info.kernel_thread)
+		return frem_fail(err, FREM_REFUSED, 0, "'%s' is a kernel thread", info.comm);
+	if (info.state == 'Z')
+		return frem_fail(err, FREM_REFUSED, 0, "'%s' has ended (it is a zombie)",
+				 info.comm);
+	if (process_is_ancestor(pid))
+		return frem_fail(err, FREM_REFUSED, 0, "'%s' is this command itself or runs it",
+				 info.comm);
+	return 0;
+}
+
+/* A tracker that cannot work costs the touch set, not the checkpoint. */
+static void make_tracker(struct checkpoint_job *job)
+{
+	struct frem_error err = {0};
+
+	if (job->o->stop || job->o->window == WINDOW_OFF)
+		return;
+	if (tracker_new(&job->tracker, &err) < 0)
+		log_warning("tracking: %s, ignoring: the checkpoint gets no touch set", err.text);
+}
+
+int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_options *o,
+		       struct progress *progress, struct checkpoint_job **ret,
+		       struct frem_error *err)
+{
+	_cleanup_checkpoint_job_ struct checkpoint_job *job = calloc(1, sizeof(*job));
+	int r;
+
+	if (!job)
+		return frem_oom(err);
+	job->o = o;
+	job->progress = progress;
+	job->images_fd = -1;
+	snprintf(job->id.name, sizeof(job->id.name), "%s", o->name);
+	r = process_need_root(err);
+	if (r == 0)
+		r = check_process(o->pid, err);
+	if (r == 0)
+		r = criu_find(&job->criu, err);
+	if (r == 0)
+		r = rundir_new(NULL, &job->run, err);
+	if (r == 0)
+		r = rundir_subdir(job->run, "images", &job->images_fd, err);
+	if (r == 0)
+		r = checkpoint_open_store(c, &job->store, err);
+	if (r < 0)
+		return r;
+	store_set_interrupt(job->store, interrupted);
+	r = checkpoint_next(job->store, &job->id, err);
+	if (r < 0)
+		return r;
+	make_tracker(job);
+	r = interrupt_check(err);
+	if (r == 0)
+		*ret = TAKE_PTR(job);
+	return r;
+}
+
+void checkpoint_job_free(struct checkpoint_job *job)
+{
+	if (!job)
+		return;
+	tracker_free(job->tracker);
+	store_free(job->store);
+	image_map_free(job->map);
+	manifest_free(job->manifest);
+	touch_set_free(job->touch);
+	cleanup_close(&job->images_fd);
+	rundir_free(job->run);
+	free(job);
+}
+
+static void drop_tracker(struct checkpoint_job *job, const struct frem_error *why)
+{
+	log_warning("tracking: %s, ignoring: the checkpoint gets no touch set", why->text);
+	tracker_free(job->tracker);
+	job->tracker = NULL;
+}
+
+static int on_dumped(void *arg, const pid_t *pids, size_t n, struct frem_error *err)
+{
+	struct frem_error soft = {0};
+	struct checkpoint_job *job = arg;
+	int r = interrupt_check(err);
+
+	if (r < 0)
+		return r;
+	if (job->o->stop)
+		return checkpoint_job_upload(job, err);
+	if (job->tracker && tracker_arm(job->tracker, pids, n, &soft) < 0)
+		drop_tracker(job, &soft);
+	return 0;
+}
+
+int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err)
+{
+	struct criu_dump dump = {
+		.pid = job->o->pid,
+		.images_fd = job->images_fd,
+		.stop = job->o->stop,
+		.tcp = job->o->tcp,
+		.hooks = {.post_dump = on_dumped, .arg = job},
+	};
+	struct frem_error soft = {0};
+	int r;
+
+	progress_report(job->progress, "dumping", 0, 0);
+	r = criu_dump(&job->criu, &dump, &job->frozen_ms, err);
+	if (r < 0)
+		return r;
+	job->resumed_ns = clock_ns();
+	if (job->tracker && tracker_start(job->tracker, &soft) < 0)
+		drop_tracker(job, &soft);
+	return 0;
+}
+
+static void remove_object(struct checkpoint_job *job, const char *object)
+{
+	struct frem_error err = {0};
+	char key[NAME_KEY_SIZE];
+
+	name_key(&job->id, object, key);
+	if (store_remove(job->store, key, &err) < 0 && err.code != FREM_NOT_FOUND)
+		log_warning("taking '%s' back: %s, ignoring: `frem remove` clears it later", key,
+			    err.text);
+}
+
+static int upload_pages(struct checkpoint_job *job, struct page_encoder **ret,
+			struct frem_error *err)
+{
+	_cleanup_page_encoder_ struct page_encoder *encoder = NULL;
+	struct page_run all = {.pages = job->map->lazy_pages};
+	struct store_source source;
+	char key[NAME_KEY_SIZE];
+	uint64_t start;
+	int r = page_encoder_new(job->images_fd, job->map, &all, all.pages ? 1 : 0, ZSTD_LEVEL,
+				 &encoder, err);
+
+	if (r < 0)
+		return r;
+	name_key(&job->id, OBJECT_PAGES, key);
+	source = page_encoder_source(encoder, job->progress, "uploading pages");
+	start = clock_ns();
+	r = store_put(job->store, key, &source, true, err);
+	job->upload_ms = clock_ms_since(start);
+	if (r < 0)
+		return r;
+	page_encoder_digest(encoder, &job->manifest->pages.size, job->manifest->pages.digest);
+	*ret = TAKE_PTR(encoder);
+	return 0;
+}
+
+static int upload_head(struct checkpoint_job *job, struct page_encoder *encoder,
+		       struct frem_error *err)
+{
+	_cleanup_buffer_ struct buffer head = {0};
+	char key[NAME_KEY_SIZE];
+	int r = image_dir_pack(job->images_fd, job->map, page_encoder_index(encoder), &head, err);
+
+	if (r < 0)
+		return r;
+	job->manifest->head.size = head.len;
+	digest_of(head.data, head.len, job->manifest->head.digest, DIGEST_SIZE);
+	progress_report(job->progress, "uploading head", 0, head.len);
+	name_key(&job->id, OBJECT_HEAD, key);
+	return store_put_bytes(job->store, key, head.data, head.len, true, err);
+}
+
+static int manifest_tasks(struct manifest *m, const struct image_map *map, struct frem_error *err)
+{
+	m->tasks = calloc(map->n_tasks + 1, sizeof(*m->tasks));
+	if (!m->tasks)
+		return frem_oom(err);
+	m->n_tasks = map->n_tasks;
+	for (size_t i = 0; i < map->n_tasks; i++) {
+		const struct image_task *t = &map->tasks[i];
+
+		m->tasks[i] = (struct manifest_task){.pid = t->pid,
+						     .ppid = t->ppid,
+						     .threads = t->threads,
+						     .lazy_pages = t->lazy_pages};
+		memcpy(m->tasks[i].comm, t->comm, sizeof(t->comm));
+	}
+	return 0;
+}
+
+static int make_manifest(struct checkpoint_job *job, struct frem_error *err)
+{
+	struct manifest *m = calloc(1, sizeof(*m));
+	struct utsname uts;
+
+	if (!m)
+		return frem_oom(err);
+	job->manifest = m;
+	m->id = job->id;
+	m->created = time(NULL);
+	snprintf(m->frem_version, sizeof(m->frem_version), "%s", FREM_VERSION);
+	snprintf(m->criu_version, sizeof(m->criu_version), "%s", job->criu.version);
+	if (uname(&uts) == 0) {
+		snprintf(m->kernel, sizeof(m->kernel), "%.127s", uts.release);
+		snprintf(m->arch, sizeof(m->arch), "%.31s", uts.machine);
+	}
+	m->tcp =
+		job->o->tcp == CRIU_TCP_ESTABLISHED ? MANIFEST_TCP_ESTABLISHED : MANIFEST_TCP_CLOSE;
+	m->lazy_pages = job->map->lazy_pages;
+	m->eager_pages = job->map->eager_pages;
+	m->image_bytes = (m->lazy_pages + m->eager_pages) * PAGE_BYTES;
+	return manifest_tasks(m, job->map, err);
+}
+
+static int upload_manifest(struct checkpoint_job *job, struct frem_error *err)
+{
+	_cleanup_buffer_ struct buffer bytes = {0};
+	char key[NAME_KEY_SIZE];
+	int r = manifest_encode(job->manifest, &bytes, err);
+
+	if (r == 0)
+		r = interrupt_check(err);
+	if (r < 0)
+		return r;
+	manifest_digest(bytes.data, bytes.len, job->manifest_digest);
+	name_key(&job->id, OBJECT_MANIFEST, key);
+	return store_put_bytes(job->store, key, bytes.data, bytes.len, true, err);
+}
+
+/*
+ * The number was free when it was chosen. Another checkpoint of the same name that takes it at the
+ * same time is noticed at `pages`, the first object: that one is not ours to take back.
+ */
+int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err)
+{
+	_cleanup_page_encoder_ struct page_encoder *encoder = NULL;
+	int r = image_map_read(job->images_fd, &job->map, err);
+
+	if (r == 0)
+		r = make_manifest(job, err);
+	if (r < 0)
+		return r;
+	r = upload_pages(job, &encoder, err);
+	if (r == -EEXIST)
+		return frem_fail(err, FREM_FAILED, 0,
+				 "another checkpoint of this name took number %u at the same time",
+				 job->id.seq);
+	if (r == 0)
+		r = upload_head(job, encoder, err);
+	if (r == 0)
+		r = upload_manifest(job, err);
+	if (r == 0)
+		return 0;
+	store_set_interrupt(job->store, NULL);
+	remove_object(job, OBJECT_MANIFEST);
+	remove_object(job, OBJECT_HEAD);
+	remove_object(job, OBJECT_PAGES);
+	return r;
+}
+
+/* ---- the touch object ---- */
+
+/* Header and descriptor from memory, then the frames from a file. */
+struct touch_source {
+	struct buffer front;
+	int fd;
+	uint64_t at, size;
+};
+
+static ssize_t read_touch(void *arg, void *data, size_t n, struct frem_error *err)
+{
+	struct touch_source *s = arg;
+	int r = interrupt_check(err);
+
+	if (r < 0)
+		return r;
+	if (n > s->size - s->at)
+		n = (size_t)(s->size - s->at);
+	if (s->at < s->front.len) {
+		if (n > s->front.len - s->at)
+			n = s->front.len - (size_t)s->at;
+		memcpy(data, s->front.data + s->at, n);
+	} else {
+		r = file_pread_all(s->fd, data, n, s->at - s->front.len);
+		if (r < 0)
+			return frem_fail(err, FREM_FAILED, -r, "reading the encoded touch pages");
+	}
+	s->at += n;
+	return (ssize_t)n;
+}
+
+static int spool_frames(struct page_encoder *encoder, int fd, struct frem_error *err)
+{
+	struct store_source source = page_encoder_source(encoder, NULL, NULL);
+	_cleanup_free_ uint8_t *chunk = malloc(FRAME_STORED_MAX);
+
+	if (!chunk)
+		return frem_oom(err);
+	for (;;) {
+		ssize_t n = source.read(source.arg, chunk, FRAME_STORED_MAX, err);
+		int r;
+
+		if (n <= 0)
+			return (int)n;
+		r = file_write_all(fd, chunk, (size_t)n);
+		if (r < 0)
+			return frem_fail(err, FREM_FAILED, -r, "writing the encoded touch pages");
+	}
+}
+
+static int copy_index(const struct frame_index *from, struct frame_index **ret,
+		      struct frem_error *err)
+{
+	int r = frame_index_new(from->pages, ret, err);
+
+	if (r < 0)
+		return r;
+	if (from->frames)
+		memcpy((*ret)->entries, from->entries, from->frames * sizeof(*from->entries));
+	frame_index_seal(*ret);
+	return 0;
+}
+
+/* Encodes the touch pages into a file without a name: their index has to be uploaded before them.
+ */
+static int encode_touch(struct checkpoint_job *job, struct touch_set *touch, int fd,
+			struct frem_error *err)
+{
+	_cleanup_page_encoder_ struct page_encoder *encoder = NULL;
+	_cleanup_free_ struct page_run *runs = calloc(touch->n_runs + 1, sizeof(*runs));
+	int r;
+
+	if (!runs)
+		return frem_oom(err);
+	for (size_t i = 0; i < touch->n_runs; i++)
+		runs[i] = (struct page_run){touch->runs[i].first, touch->runs[i].pages};
+	r = page_encoder_new(job->images_fd, job->map, runs, touch->n_runs, ZSTD_LEVEL, &encoder,
+			     err);
+	if (r == 0)
+		r = spool_frames(encoder, fd, err);
+	if (r == 0)
+		r = copy_index(page_encoder_index(encoder), &touch->index, err);
+	return r;
+}
+
+static int upload_touch(struct checkpoint_job *job, const struct touch_set *touch, int fd,
+			struct frem_error *err)
+{
+	struct touch_source from = {.fd = fd};
+	struct store_source source = {.read = read_touch, .arg = &from};
+	char key[NAME_KEY_SIZE];
+	int r = touch_encode(touch, &from.front, err);
+
+	if (r == 0) {
+		from.size = from.front.len + touch->index->offsets[touch->index->frames];
+		source.size = from.size;
+		job->touch_bytes = from.size;
+		name_key(&job->id, OBJECT_TOUCH, key);
+		r = store_put(job->store, key, &source, true, err);
+	}
+	buffer_done(&from.front);
+	return r;
+}
+
+/* The window may have closed while the upload went on: what was touched later is not of it. */
+static void cut_window(struct touch_set *touch, uint64_t window_ms)
+{
+	size_t n = 0;
+
+	if (touch->info.window_ms <= window_ms)
+		return;
+	touch->pages = 0;
+	for (size_t i = 0; i < touch->n_runs; i++) {
+		if (touch->runs[i].ms > window_ms)
+			continue;
+		touch->pages += touch->runs[i].pages;
+		touch->runs[n++] = touch->runs[i];
+	}
+	touch->n_runs = n;
+	touch->info.window_ms = (uint32_t)window_ms;
+}
+
+int checkpoint_job_touch(struct checkpoint_job *job, uint64_t window_ms, struct progress *progress,
+			 struct frem_error *err)
+{
+	_cleanup_touch_set_ struct touch_set *touch = NULL;
+	_cleanup_close_ int fd = -1;
+	int r = tracker_result(job->tracker, job->map, &touch, err);
+
+	if (r < 0)
+		return r;
+	cut_window(touch, window_ms);
+	progress_report(progress, "uploading touch set", 0, touch->pages * PAGE_BYTES);
+	memcpy(touch->manifest, job->manifest_digest, DIGEST_SIZE);
+	fd = openat(rundir_fd(job->run), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return frem_fail(err, FREM_FAILED, errno, "making a temporary file");
+	r = encode_touch(job, touch, fd, err);
+	if (r == 0)
+		r = upload_touch(job, touch, fd, err);
+	if (r == 0)
+		job->touch = TAKE_PTR(touch);
+	return r;
+}
+
+uint64_t checkpoint_job_stored_bytes(const struct checkpoint_job *job)
+{
+	return job->manifest->head.size + job->manifest->pages.size + job->touch_bytes;
+}
+
+uint64_t checkpoint_job_upload_rate(const struct checkpoint_job *job)
+{
+	if (job->manifest->pages.size < RATE_LEAST_BYTES || job->upload_ms <= 0)
+		return 0;
+	return (uint64_t)((double)job->manifest->pages.size / job->upload_ms * 1e3);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The steps of one checkpoint; checkpoint.c puts them in order. */
+#ifndef FREM_CMD_CHECKPOINT_JOB_H
+#define FREM_CMD_CHECKPOINT_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "base/rundir.h"
+#include "cmd.h"
+#include "criu/criu.h"
+#include "criu/image_map.h"
+#include "format/manifest.h"
+#include "format/touch.h"
+#include "store/store.h"
+#include "track/track.h"
+
+enum window_kind {
+	WINDOW_AUTO,
+	WINDOW_FIXED,
+	WINDOW_OFF,
+};
+
+struct checkpoint_options {
+	pid_t pid;
+	const char *name;
+	bool stop;
+	enum window_kind window;
+	uint64_t window_ms; /* WINDOW_FIXED */
+	uint64_t link;	    /* bytes a second, 0: as measured while uploading */
+	enum criu_tcp tcp;
+};
+
+struct checkpoint_job {
+	const struct checkpoint_options *o;
+	struct progress *progress;
+	struct store *store;
+	struct checkpoint_name id;
+	struct criu_program criu;
+	struct rundir *run;
+	int images_fd;
+	struct tracker *tracker; /* NULL: no tracking */
+	struct image_map *map;
+	struct manifest *manifest;
+	uint8_t manifest_digest[DIGEST_SIZE];
+	struct touch_set *touch; /* once stored */
+	uint64_t touch_bytes;	 /* of the stored object */
+	uint64_t resumed_ns;	 /* clock_ns() when the tasks ran again */
+	double frozen_ms;
+	double upload_ms; /* of `pages` */
+};
+
+/* Everything that can be refused before the program is disturbed is refused here. */
+int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_options *o,
+		       struct progress *progress, struct checkpoint_job **ret,
+		       struct frem_error *err);
+void checkpoint_job_free(struct checkpoint_job *job);
+/* The CRIU dump; with o->stop also the upload. Starts the tracker. */
+int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err);
+/* Uploads pages, head and manifest; on failure takes back what it uploaded. */
+int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err);
+/* With the tracker stopped: makes and uploads the touch object. */
+int checkpoint_job_touch(struct checkpoint_job *job, uint64_t window_ms, struct progress *progress,
+			 struct frem_error *err);
+
+uint64_t checkpoint_job_stored_bytes(const struct checkpoint_job *job);
+/* Stored bytes a second of the upload; 0 where it was too short to tell. */
+uint64_t checkpoint_job_upload_rate(const struct checkpoint_job *job);
+
+FREM_CLEANUP(struct checkpoint_job *, cleanup_checkpoint_job, checkpoint_job_free)
+#define _cleanup_checkpoint_job_ _cleanup_(cleanup_checkpoint_job)
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Encodes lazy pages of a dumped image into frames, in a given order, on every core, as an upload
+ * asks for them. The same encoder makes the `pages` object (all pages, in image order) and the
+ * frames of the `touch` object (the touch set, in first-touch order).
+ */
+#ifndef FREM_CMD_ENCODE_H
+#define FREM_CMD_ENCODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/progress.h"
+#include "criu/image_map.h"
+#include "format/frame.h"
+#include "store/store.h"
+
+/* Consecutive lazy pages. */
+struct page_run {
+	uint64_t first; /* lazy page number */
+	uint64_t pages;
+};
+
+struct page_encoder;
+
+/*
+ * runs: what to encode, in this order; copied. map and images_fd must outlive the encoder. Starts
+ * worker threads of low priority. level: zstd's.
+ */
+int page_encoder_new(int images_fd, const struct image_map *map, const struct page_run *runs,
+		     size_t n_runs, int level, struct page_encoder **ret, struct frem_error *err);
+void page_encoder_free(struct page_encoder *e);
+
+/* The payload bytes of the frames, in order; progress (may be NULL) counts raw bytes. */
+struct store_source page_encoder_source(struct page_encoder *e, struct progress *progress,
+					const char *what);
+
+/* Once the source has given its last byte: */
+const struct frame_index *page_encoder_index(struct page_encoder *e); /* sealed */
+void page_encoder_digest(struct page_encoder *e, uint64_t *ret_size, uint8_t out[DIGEST_SIZE]);
+
+FREM_CLEANUP(struct page_encoder *, cleanup_page_encoder, page_encoder_free)
+#define _cleanup_page_encoder_ _cleanup_(cleanup_page_encoder)
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * frem restart: fetch, CRIU restore, and the time until the job's memory is all in.
+ *
+ * In the foreground this process becomes the job's parent. With --detach a child of it does all the
+ * work, reports how the restart went, and stays until all memory is in.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "cmd.h"
+#include "find_checkpoint.h"
+#include "interrupt.h"
+#include "options.h"
+#include "restart_job.h"
+#include "supervise.h"
+#include "tcp.h"
+#include "ui.h"
+
+enum { OPT_RESUME = 256, OPT_DETACH, OPT_STATS, OPT_TCP };
+
+static const struct option longs[] = {
+	{"resume", required_argument, NULL, OPT_RESUME},
+	{"detach", no_argument, NULL, OPT_DETACH},
+	{"stats", required_argument, NULL, OPT_STATS},
+	{"tcp", required_argument, NULL, OPT_TCP},
+	{NULL, 0, NULL, 0},
+};
+
+static int parse_mode(const char *text, enum pager_mode *ret, struct frem_error *err)
+{
+	static const struct {
+		const char *name;
+		enum pager_mode mode;
+	} modes[] = {{"now", PAGER_NOW}, {"touch-set", PAGER_TOUCH_SET}, {"full", PAGER_FULL}};
+
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (!strcmp(text, modes[i].name)) {
+			*ret = modes[i].mode;
+			return 0;
+		}
+	}
+	return frem_fail(err, FREM_USAGE, 0, "--resume '%s': not one of now, touch-set, full",
+			 text);
+}
+
+static int parse_option(int opt, struct restart_options *o, struct frem_error *err)
+{
+	switch (opt) {
+	case OPT_RESUME:
+		return parse_mode(optarg, &o->mode, err);
+	case OPT_DETACH:
+		o->detach = true;
+		return 0;
+	case OPT_STATS:
+		o->stats = optarg;
+		return 0;
+	case OPT_TCP:
+		o->tcp_given = true;
+		return tcp_parse(optarg, &o->tcp, err);
+	default:
+		return -EINVAL;
+	}
+}
+
+static int parse(int argc, char **argv, struct restart_options *o, struct frem_error *err)
+{
+	int opt, r;
+
+	options_start();
+	while ((opt = options_next(argc, argv, "", longs, err)) > 0) {
+		r = parse_option(opt, o, err);
+		if (r < 0)
+			return r;
+	}
+	if (opt < 0)
+		return opt;
+	r = options_operands(argc, argv, 1, 1, "NAME[@N]", err);
+	return r < 0 ? r : name_parse(argv[optind], &o->id, err);
+}
+
+static int restart_foreground(const struct restart_options *o, uint64_t started,
+			      struct frem_error *err)
+{
+	_cleanup_restart_job_ struct restart_job *job = NULL;
+	int r = restart_job_new(o, started, &job, err);
+
+	if (r == 0)
+		r = restart_job_restore(job, err);
+	ui_progress_done();
+	return r < 0 ? r : supervise_job(job, err);
+}
+
+/* ---- --detach ---- */
+
+/* What the process that does the work tells the one that the user waits for. */
+struct detach_report {
+	int result;
+	struct frem_error err;
+	struct checkpoint_name id;
+	pid_t root;
+	double resumed_ms;
+};
+
+/* The job has its own descriptors by now; the user's terminal and pipes are not to be held on to.
+ */
+static void let_go_of_streams(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int fd = 0; null >= 0 && fd < 3; fd++)
+		dup2(null, fd);
+	if (null > 2)
+		close(null);
+}
+
+static _Noreturn void restart_background(const struct restart_options *o, uint64_t started,
+					 int report_fd)
+{
+	struct detach_report report = {0};
+	struct restart_job *job = NULL;
+	int r;
+
+	setsid();
+	report.result = restart_job_new(o, started, &job, &report.err);
+	if (report.result == 0)
+		report.result = restart_job_restore(job, &report.err);
+	ui_progress_done();
+	if (job) {
+		report.id = job->id;
+		report.root = job->root;
+		report.resumed_ms = job->resumed_ms;
+	}
+	if (report.result < 0) {
+		/* clean up first: when the user hears of it, it is over */
+		restart_job_free(job);
+		file_write_all(report_fd, &report, sizeof(report));
+		_exit(1);
+	}
+	file_write_all(report_fd, &report, sizeof(report));
+	close(report_fd);
+	let_go_of_streams();
+	r = supervise_drain(job, &report.err);
+	restart_job_free(job);
+	_exit(r < 0);
+}
+
+static int answer_detached(const struct cmd_context *c, const struct detach_report *report,
+			   struct frem_error *err)
+{
+	if (!c->json) {
+		ui_print("%s@%u runs as process %d\n", report->id.name, report->id.seq,
+			 (int)report->root);
+		return 0;
+	}
+	return ui_answer(json_pack("{s:s, s:I, s:I, s:f}", "name", report->id.name, "seq",
+				   (json_int_t)report->id.seq, "pid", (json_int_t)report->root,
+				   "resumed_ms", report->resumed_ms),
+			 err);
+}
+
+/* Waits for the report; a Ctrl-C meant for this process is passed on to the one that works. */
+static int await_report(pid_t worker, int fd, struct detach_report *ret, struct frem_error *err)
+{
+	size_t got = 0;
+
+	while (got < sizeof(*ret)) {
+		ssize_t n = read(fd, (char *)ret + got, sizeof(*ret) - got);
+
+		if (n < 0 && errno == EINTR) {
+			kill(worker, interrupted() ? interrupt_signal() : SIGCONT);
+			continue;
+		}
+		if (n <= 0)
+			return frem_fail(err, FREM_FAILED, 0, "the restarting process died");
+		got += (size_t)n;
+	}
+	if (ret->result < 0)
+		*err = ret->err;
+	return ret->result;
+}
+
+static int restart_detached(const struct cmd_context *c, const struct restart_options *o,
+			    uint64_t started, struct frem_error *err)
+{
+	struct detach_report report;
+	pid_t worker;
+	int ends[2], r;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "making a pipe");
+	worker = fork();
+	if (worker < 0) {
+		r = frem_fail(err, FREM_FAILED, errno, "starting a process");
+		close(ends[0]);
+		close(ends[1]);
+		return r;
+	}
+	if (worker == 0) {
+		close(ends[0]);
+		restart_background(o, started, ends[1]);
+	}
+	close(ends[1]);
+	r = await_report(worker, ends[0], &report, err);
+	close(ends[0]);
+	if (r < 0)
+		waitpid(worker, NULL, 0);
+	return r < 0 ? r : answer_detached(c, &report, err);
+}
+
+int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error *err)
+{
+	struct restart_options o = {.cmd = c};
+	uint64_t started = clock_ns();
+	char text[CHECKPOINT_TEXT_SIZE];
+	int r = parse(argc, argv, &o, err);
+
+	if (r < 0)
+		return r;
+	interrupt_catch();
+	r = o.detach ? restart_detached(c, &o, started, err) : restart_foreground(&o, started, err);
+	r = interrupt_explain(r, err);
+	if (r >= 0)
+		return r;
+	checkpoint_text(&o.id, text);
+	return frem_context(err, r, "restart of '%s'", text);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "supervise.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+/* What a terminal, a shell, a batch system or an operator may send. */
+static const int forwarded[] = {SIGINT,	 SIGTERM, SIGHUP,   SIGQUIT, SIGUSR1,
+				SIGUSR2, SIGCONT, SIGWINCH, SIGALRM};
+
+static int watch_signals(struct frem_error *err)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		sigaddset(&set, forwarded[i]);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "blocking signals");
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return frem_fail(err, FREM_FAILED, errno, "watching signals");
+	return fd;
+}
+
+static void forward_signals(const struct restart_job *job, int fd)
+{
+	struct signalfd_siginfo info;
+
+	while (read(fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		if (info.ssi_signo != SIGCHLD)
+			kill(job->root, (int)info.ssi_signo);
+}
+
+static bool job_ended(const struct restart_job *job, int *ret_status)
+{
+	int status;
+
+	if (waitpid(job->root, &status, WNOHANG) != job->root)
+		return false;
+	*ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return true;
+}
+
+static void note_stats(const struct restart_job *job, const struct frem_error *failure)
+{
+	struct frem_error err = {0};
+
+	if (restart_job_write_stats(job, failure, &err) < 0)
+		log_warning("statistics: %s, ignoring: the job is not affected", err.text);
+}
+
+/* Takes every event that is there; the statistics are written as soon as all memory is in. */
+static int take_events(struct restart_job *job, struct frem_error *err)
+{
+	bool was_drained = job->drained;
+	int r;
+
+	do {
+		r = restart_job_event(job, 0, NULL, err);
+	} while (r > 0);
+	if (job->drained && !was_drained)
+		note_stats(job, NULL);
+	return r;
+}
+
+/* Of a job that ended while memory was missing: its remaining processes keep their pager. */
+static void release_pager(struct restart_job *job)
+{
+	if (job->drained)
+		return;
+	note_stats(job, NULL);
+	pager_detach(job->pager);
+}
+
+int supervise_job(struct restart_job *job, struct frem_error *err)
+{
+	int signals = watch_signals(err), status, r;
+
+	if (signals < 0)
+		return signals;
+	for (;;) {
+		struct pollfd fds[2] = {
+			{.fd = signals, .events = POLLIN},
+			{.fd = job->drained ? -1 : pager_event_fd(job->pager), .events = POLLIN},
+		};
+
+		if (job_ended(job, &status)) {
+			r = status;
+			release_pager(job);
+			break;
+		}
+		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+			r = frem_fail(err, FREM_FAILED, errno, "waiting for the job");
+			break;
+		}
+		forward_signals(job, signals);
+		r = job->drained ? 0 : take_events(job, err);
+		if (r < 0) {
+			waitpid(job->root, &status, 0);
+			note_stats(job, err);
+			break;
+		}
+	}
+	close(signals);
+	return r;
+}
+
+int supervise_drain(struct restart_job *job, struct frem_error *err)
+{
+	int status, r = 0;
+
+	while (!job->drained && r >= 0) {
+		struct pollfd fd = {.fd = pager_event_fd(job->pager), .events = POLLIN};
+
+		if (poll(&fd, 1, 1000) < 0 && errno != EINTR)
+			return frem_fail(err, FREM_FAILED, errno, "waiting for the pager");
+		if (job_ended(job, &status)) {
+			release_pager(job);
+			return 0;
+		}
+		r = take_events(job, err);
+	}
+	if (r < 0)
+		note_stats(job, err);
+	return r;
+}
