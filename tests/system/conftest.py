@@ -2,6 +2,8 @@
 """Fixtures of the system tests. They run as root, one after the other."""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 
@@ -24,6 +26,12 @@ def pytest_sessionstart(session):
     lab.become_subreaper()
     if os.geteuid() == 0:
         lab.sweep_namespaces()
+    # run directories of our own, so that those of others are not taken for leaks
+    os.environ["FREM_RUN_DIR"] = tempfile.mkdtemp(prefix=f"fremtest-{os.getpid()}-", dir="/var/tmp")
+
+
+def pytest_sessionfinish(session):
+    shutil.rmtree(os.environ["FREM_RUN_DIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

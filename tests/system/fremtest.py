@@ -243,6 +243,16 @@ class Victim:
 
         wait_until(f"the restart of {self.pid}", runs, seconds)
 
+    def wait_for_end(self, pids, seconds=10):
+        """Waits until it has ended by itself, and all of `pids` are free."""
+
+        def gone():
+            self.process.poll()
+            lab.reap_orphans(pids)
+            return not pids & lab.processes().keys()
+
+        wait_until(f"the end of {self.pid}", gone, seconds)
+
     def close(self):
         if is_alive(self.pid):
             kill_tree(self.pid)
@@ -285,10 +295,10 @@ class Leaks:
         children = lab.descendants(os.getpid())
         return {
             "process": {(p, name) for p, (_, _, name) in children.items()},
-            "mount": _mounts(),
+            "mount": {m for m in _mounts() if "frem" in m or "pytest" in m},
             "network namespace": {n for n in lab.namespaces() if f"-{os.getpid()}-" in n},
-            "directory": set(glob.glob("/var/tmp/frem-*")),
-            "socket": {s for s in _unix_sockets() if "lazy-pages" in s or "frem" in s},
+            "run directory": set(glob.glob(os.environ["FREM_RUN_DIR"] + "/*")),
+            "socket": {s for s in _unix_sockets() if s.startswith(os.environ["FREM_RUN_DIR"])},
             "netfilter rule": _netfilter_rules(),
         }
 
@@ -312,5 +322,5 @@ class Leaks:
             subprocess.run(["umount", "-l", mount], check=False)
         for name in found.get("network namespace", ()):
             subprocess.run(["ip", "netns", "del", name], check=False)
-        for directory in found.get("directory", ()):
+        for directory in found.get("run directory", ()):
             subprocess.run(["rm", "-rf", "--one-file-system", directory], check=False)

@@ -202,9 +202,10 @@ def test_older_checkpoint(stored, victim):
 def test_stop(stored, victim):
     """--stop ends the program once the checkpoint is in the store."""
     v = victim("tree")
+    pids = lab.descendants(v.pid).keys()
+    assert len(pids) == 9
     stored.checkpoint(v, "job", "--stop")
-    wait_until("the program's end", lambda: not is_alive(v.pid), 10)
-    v.kill()
+    v.wait_for_end({v.pid, *pids})
     restart = stored.restart("job")
     v.restarted(restart)
     v.assert_runs()

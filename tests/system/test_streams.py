@@ -12,7 +12,7 @@ import termios
 
 import pytest
 
-from fremtest import is_alive, lab, program, wait_until
+from fremtest import lab, program, wait_until
 
 
 def read_some(fd):
@@ -124,8 +124,7 @@ def test_connections_survive(stored, victim):
     with socket.create_connection(("127.0.0.1", port_of(v))) as connection:
         assert echo(connection, b"before") == b"before"
         stored.checkpoint(v, "job", "--stop", "--tcp", "established")
-        wait_until("the program's end", lambda: not is_alive(v.pid), 10)
-        v.kill()
+        v.wait_for_end({v.pid})
         restart = stored.restart("job")
         v.restarted(restart)
         assert echo(connection, b"after") == b"after"
