@@ -30,6 +30,7 @@ struct request {
 	uint64_t size;	  /* of the upload so far */
 	unsigned refused; /* status of an upload that was refused while its body still comes */
 	char why[256];
+	bool answered; /* in the middle of the body */
 	uint64_t drained;
 };
 
@@ -53,7 +54,8 @@ enum MHD_Result serve_listing(struct request *r, struct MHD_Connection *c);
 enum MHD_Result serve_delete(struct request *r, struct MHD_Connection *c);
 /* The head of a PUT is in; returns MHD_NO only if the connection is to end. */
 enum MHD_Result upload_begin(struct request *r, struct MHD_Connection *c);
-enum MHD_Result upload_data(struct request *r, const char *data, size_t *size);
+enum MHD_Result upload_data(struct request *r, struct MHD_Connection *c, const char *data,
+			    size_t *size);
 enum MHD_Result upload_end(struct request *r, struct MHD_Connection *c);
 
 #endif

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * PUT. Whatever can be refused by the head is, before the client sends the body if it asks first
- * (Expect: 100-continue). A body that comes nevertheless is read to its end and dropped, since a
- * connection closed under a sender loses the answer.
+ * (Expect: 100-continue). What goes wrong in the middle of a body is answered there and then, which
+ * makes a client stop; what it sends nevertheless is read and dropped, since a connection closed
+ * under a sender loses the answer.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "server_impl.h"
 
@@ -74,7 +76,27 @@ enum MHD_Result upload_begin(struct request *r, struct MHD_Connection *c)
 	return MHD_YES;
 }
 
-enum MHD_Result upload_data(struct request *r, const char *data, size_t *size)
+/*
+ * libmicrohttpd takes no answer in the middle of a body, so it is written to the socket, on which
+ * nothing else is under way then. It does not say "Connection: close": libcurl would send on.
+ */
+static void answer_amid(struct request *r, struct MHD_Connection *c)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+	char text[sizeof(r->why) + 256];
+	int n = snprintf(text, sizeof(text),
+			 "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+			 "Content-Length: %zu\r\n\r\n%s\n",
+			 r->refused, MHD_get_reason_phrase_for(r->refused), strlen(r->why) + 1,
+			 r->why);
+
+	if (info && n > 0 && send(info->connect_fd, text, (size_t)n, MSG_NOSIGNAL) == n)
+		r->answered = true;
+}
+
+enum MHD_Result upload_data(struct request *r, struct MHD_Connection *c, const char *data,
+			    size_t *size)
 {
 	struct frem_error err = {0};
 	size_t n = *size;
@@ -88,11 +110,13 @@ enum MHD_Result upload_data(struct request *r, const char *data, size_t *size)
 	r->size += n;
 	if (r->size > r->server->max_object) {
 		refuse(r, MHD_HTTP_CONTENT_TOO_LARGE, "the object is too large for this store");
-		return MHD_YES;
+	} else {
+		e = objdir_upload_write(r->upload, data, n, &err);
+		if (e < 0)
+			refuse_error(r, e, &err);
 	}
-	e = objdir_upload_write(r->upload, data, n, &err);
-	if (e < 0)
-		refuse_error(r, e, &err);
+	if (r->refused)
+		answer_amid(r, c);
 	return MHD_YES;
 }
 
@@ -105,6 +129,8 @@ enum MHD_Result upload_end(struct request *r, struct MHD_Connection *c)
 	struct stat st;
 	int e;
 
+	if (r->answered)
+		return MHD_NO;
 	if (r->refused)
 		return answer_text(c, r->refused, r->why);
 	e = objdir_upload_commit(r->upload, &st, &err);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -16,6 +17,7 @@
 
 #include "base/file.h"
 #include "server/server.h"
+#include "store/store.h"
 #include "tcp_peer.h"
 
 #define MAX_OBJECT 1000000
@@ -358,6 +360,31 @@ static void too_large_is_refused(void **state)
 	assert_int_equal(entries(w->root, ""), 0);
 }
 
+static ssize_t endless(void *arg, void *data, size_t n, struct frem_error *err)
+{
+	(void)err;
+	memset(data, 'x', n);
+	*(uint64_t *)arg += n;
+	return (ssize_t)n;
+}
+
+/* The answer comes in the middle of the body, and our own client heeds it. */
+static void an_endless_upload_is_ended(void **state)
+{
+	struct world *w = *state;
+	struct store *s = NULL;
+	uint64_t sent = 0;
+	struct store_source source = {endless, &sent, STORE_WHOLE};
+
+	assert_int_equal(store_open(server_url(w->server), &s, &w->err), 0);
+	assert_int_equal(store_put(s, "a/1/x", &source, false, &w->err), -EFBIG);
+	assert_int_equal(w->err.code, FREM_STORE);
+	assert_non_null(strstr(w->err.text, "put 'a/1/x': the server answered 413 'the object is"));
+	assert_in_range(sent, MAX_OBJECT, 50 * MAX_OBJECT);
+	assert_int_equal(store_put_bytes(s, "a/1/x", "1", 1, true, &w->err), 0);
+	store_free(s);
+}
+
 /* ---- what a client may not do ---- */
 
 static void names_do_not_escape(void **state)
@@ -526,6 +553,7 @@ static pid_t fork_server(const char *root, char *url, size_t size)
 	pid = fork();
 	if (pid == 0) {
 		close(ends[0]);
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a check below fails */
 		if (server_start(&o, &s, &err) < 0 ||
 		    write(ends[1], server_url(s), strlen(server_url(s)) + 1) < 0)
 			_exit(1);
@@ -677,6 +705,7 @@ int main(void)
 		TEST(removal_and_listing),
 		TEST(other_requests_get_a_status),
 		TEST(too_large_is_refused),
+		TEST(an_endless_upload_is_ended),
 		TEST(names_do_not_escape),
 		TEST(a_fifo_holds_nobody_up),
 		TEST(garbage_does_no_harm),

@@ -867,6 +867,35 @@ static void a_whole_answer_is_cut(void **state)
 	tcp_peer_stop(p);
 }
 
+/* Where the end of the connection is the end of the body, half of it looks like all of it. */
+static void a_body_has_to_say_where_it_ends(void **state)
+{
+	static const struct {
+		const char *answer;
+		int r;
+	} cases[] = {
+		{"HTTP/1.1 200 OK\r\n\r\n" TEN, -EIO},
+		{"HTTP/1.0 200 OK\r\n\r\n" TEN, -EIO},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n" TEN "\r\n", -EIO},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n" TEN "\r\n0\r\n\r\n",
+		 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct tcp_peer *p = tcp_peer_start(cases[i].answer, strlen(cases[i].answer));
+		_cleanup_buffer_ struct buffer b = {0};
+		struct frem_error err = {0};
+		struct store *s = NULL;
+
+		assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+		assert_int_equal(store_get(s, "a/1/x", 0, STORE_WHOLE, 99, &b, &err), cases[i].r);
+		assert_int_equal(b.len, cases[i].r ? 0 : 10);
+		store_free(s);
+		tcp_peer_stop(p);
+	}
+}
+
 static void redirects_are_followed(void **state)
 {
 	struct world *w = *state;
@@ -977,6 +1006,33 @@ static void success_before_the_end_is_none(void **state)
 	tcp_peer_stop(p);
 }
 
+/* A connection kept from before is dead by then, which is nobody's failure. */
+static void a_restarted_server_is_found_again(void **state)
+{
+	_cleanup_free_ uint8_t *big = pattern(BIG);
+	_cleanup_buffer_ struct buffer b = {0};
+	struct world *w = *state;
+	char listen[64];
+
+	snprintf(listen, sizeof(listen), "%s", server_url(w->server) + strlen("http://"));
+	put(w, "a/1/x", big, BIG);
+	for (int i = 0; i < 4; i++) {
+		struct server_options o = {.root = w->root, .listen = listen};
+		struct supply s = {.left = BIG};
+		struct store_source source = {supply_to_end, &s, i == 2 ? BIG : STORE_WHOLE};
+
+		server_free(w->server);
+		w->server = NULL;
+		assert_int_equal(server_start(&o, &w->server, &w->err), 0);
+		if (i == 0)
+			assert_int_equal(store_get(w->store, "a/1/x", 0, BIG, BIG, &b, &w->err), 0);
+		else if (i == 1)
+			put(w, "a/1/small", "1", 1);
+		else if (store_put(w->store, "a/1/big", &source, false, &w->err) < 0)
+			fail_msg("%s", w->err.text);
+	}
+}
+
 #define BOTH(test)                                              \
 	cmocka_unit_test_setup_teardown(test, start_dir, stop), \
 	{                                                       \
@@ -1011,10 +1067,12 @@ int main(void)
 		HTTP(a_prefix_is_a_store_of_its_own),
 		HTTP(redirects_are_followed),
 		HTTP(a_refused_upload_is_not_sent),
+		HTTP(a_restarted_server_is_found_again),
 		cmocka_unit_test(urls_say_what_they_are),
 		cmocka_unit_test(nobody_listens),
 		cmocka_unit_test(lies_are_never_passed_on),
 		cmocka_unit_test(refusals_quote_the_server),
+		cmocka_unit_test(a_body_has_to_say_where_it_ends),
 		cmocka_unit_test(a_whole_answer_is_cut),
 		cmocka_unit_test(a_silent_server_is_given_up),
 		cmocka_unit_test(listings_are_checked),
