@@ -8,7 +8,6 @@
 #include "format/frame.h"
 #include "wire.h"
 
-#define INDEX_MAGIC "FREMFIDX"
 #define INDEX_VERSION 1u
 #define INDEX_HEADER_SIZE 24u
 #define ENTRY_SIZE 24u
@@ -17,6 +16,8 @@
 #define AT_STORED 0
 #define AT_MASK 4
 #define AT_DIGEST 8
+
+static const uint8_t index_magic[8] = {'F', 'R', 'E', 'M', 'F', 'I', 'D', 'X'};
 
 int frame_index_new(uint64_t pages, struct frame_index **ret, struct frem_error *err)
 {
@@ -92,7 +93,7 @@ int frame_index_encode(const struct frame_index *x, struct buffer *out, struct f
 		if (r < 0)
 			return r;
 	}
-	memcpy(head, INDEX_MAGIC, 8);
+	memcpy(head, index_magic, 8);
 	put_le32(head + 8, INDEX_VERSION);
 	put_le64(head + 16, x->pages);
 	/* no overflow: FRAME_PAGES_LIMIT bounds the number of frames */
@@ -113,16 +114,16 @@ int frame_index_encode(const struct frame_index *x, struct buffer *out, struct f
 /* Reads the header up to and including the number of pages. */
 static int parse_header(struct wire *w, uint64_t *ret_pages)
 {
-	uint32_t version, flags;
+	uint32_t version = 0, flags = 0;
 	const uint8_t *magic;
 	size_t start = w->pos;
-	uint64_t pages;
+	uint64_t pages = 0;
 	int r;
 
-	r = wire_take(w, 8, "the magic", &magic);
-	if (r < 0)
-		return r;
-	if (memcmp(magic, INDEX_MAGIC, 8) != 0)
+	magic = wire_take(w, 8, "the magic");
+	if (!magic)
+		return -EIO;
+	if (memcmp(magic, index_magic, 8) != 0)
 		return wire_damaged(w, start, "wrong magic");
 	r = wire_u32(w, "the version", &version);
 	if (r < 0)
@@ -161,7 +162,7 @@ int frame_index_parse(struct wire *w, struct frame_index **ret)
 	if ((w->n - w->pos) / ENTRY_SIZE < frames)
 		return wire_damaged(w, w->n, "cut off within its %" PRIu64 " entries", frames);
 	r = frame_index_new(pages, &x, w->err);
-	if (r < 0)
+	if (!x)
 		return r;
 	for (size_t i = 0; i < x->frames; i++) {
 		const uint8_t *p = w->data + w->pos;

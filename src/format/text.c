@@ -72,8 +72,7 @@ const char *text_quote(const char *s, size_t n, char out[TEXT_QUOTED_SIZE])
 	for (size_t i = 0; i < n; i += len) {
 		len = text_utf8(s + i, n - i, &point);
 		if (used + 4 > room) {
-			memcpy(out + used, "...", 3);
-			used += 3;
+			used += (size_t)snprintf(out + used, 4, "...");
 			break;
 		}
 		if (len && !text_is_control(point)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "touch_meta.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include "base/bytes.h"
@@ -39,7 +40,7 @@ int touch_meta_decode(struct wire *w, struct touch_info *ret)
 	size_t start = w->pos;
 	const uint8_t *text;
 	json_error_t why;
-	uint32_t n;
+	uint32_t n = 0;
 	int r;
 
 	r = wire_u32(w, "the description's size", &n);
@@ -47,9 +48,9 @@ int touch_meta_decode(struct wire *w, struct touch_info *ret)
 		return r;
 	if (n > TOUCH_META_MAX)
 		return wire_damaged(w, start, "description of %" PRIu32 " bytes is too large", n);
-	r = wire_take(w, n, "the description", &text);
-	if (r < 0)
-		return r;
+	text = wire_take(w, n, "the description");
+	if (!text)
+		return -EIO;
 	meta = json_loadb((const char *)text, n, JSON_REJECT_DUPLICATES, &why);
 	if (!json_is_object(meta))
 		return wire_damaged(w, start + 4, "description is not a JSON object");

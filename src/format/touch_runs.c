@@ -81,7 +81,7 @@ int touch_runs_encode(const struct touch_run *runs, size_t n, struct buffer *out
 
 static int decode_run(struct wire *w, uint64_t *end, uint64_t *ms, struct touch_run *ret)
 {
-	uint64_t first, pages, when;
+	uint64_t first = 0, pages = 0, when = 0;
 	size_t start = w->pos;
 	int r;
 
@@ -105,9 +105,8 @@ static int decode_run(struct wire *w, uint64_t *end, uint64_t *ms, struct touch_
 /* Reads the numbers before the runs; *ret is a cursor over just the runs. */
 static int decode_sizes(struct wire *w, uint64_t *ret_n, struct wire *ret)
 {
-	uint64_t n, bytes;
+	uint64_t n = 0, bytes = 0;
 	size_t start = w->pos;
-	const uint8_t *p;
 	int r;
 
 	r = wire_u64(w, "the number of runs", &n);
@@ -123,7 +122,8 @@ static int decode_sizes(struct wire *w, uint64_t *ret_n, struct wire *ret)
 	*ret = *w;
 	ret->n = w->pos + (size_t)bytes;
 	*ret_n = n;
-	return wire_take(w, (size_t)bytes, "the runs", &p);
+	w->pos = ret->n;
+	return 0;
 }
 
 int touch_runs_decode(struct wire *w, uint64_t lazy_pages, struct touch_run **ret_runs,
@@ -131,7 +131,7 @@ int touch_runs_decode(struct wire *w, uint64_t lazy_pages, struct touch_run **re
 {
 	_cleanup_free_ struct touch_run *runs = NULL;
 	uint64_t n = 0, end = 0, ms = 0, pages = 0;
-	struct wire only;
+	struct wire only = {0};
 	int r;
 
 	r = decode_sizes(w, &n, &only);

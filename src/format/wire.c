@@ -26,37 +26,39 @@ int wire_damaged(const struct wire *w, size_t pos, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	return frem_fail(w->err, FREM_DAMAGED, 0, "%s: %s at offset %" PRIu64 "%s", w->object, what,
-			 w->base + pos, w->of);
+	frem_fail(w->err, FREM_DAMAGED, 0, "%s: %s at offset %" PRIu64 "%s", w->object, what,
+		  w->base + pos, w->of);
+	return -EIO;
 }
 
-int wire_take(struct wire *w, size_t n, const char *what, const uint8_t **ret)
+const uint8_t *wire_take(struct wire *w, size_t n, const char *what)
 {
-	if (n > w->n - w->pos)
-		return wire_damaged(w, w->n, "cut off within %s", what);
-	*ret = w->data + w->pos;
+	if (n > w->n - w->pos) {
+		wire_damaged(w, w->n, "cut off within %s", what);
+		return NULL;
+	}
 	w->pos += n;
-	return 0;
+	return w->data + w->pos - n;
 }
 
 int wire_u32(struct wire *w, const char *what, uint32_t *ret)
 {
-	const uint8_t *p;
-	int r = wire_take(w, 4, what, &p);
+	const uint8_t *p = wire_take(w, 4, what);
 
-	if (r == 0)
-		*ret = get_le32(p);
-	return r;
+	if (!p)
+		return -EIO;
+	*ret = get_le32(p);
+	return 0;
 }
 
 int wire_u64(struct wire *w, const char *what, uint64_t *ret)
 {
-	const uint8_t *p;
-	int r = wire_take(w, 8, what, &p);
+	const uint8_t *p = wire_take(w, 8, what);
 
-	if (r == 0)
-		*ret = get_le64(p);
-	return r;
+	if (!p)
+		return -EIO;
+	*ret = get_le64(p);
+	return 0;
 }
 
 int wire_varint(struct wire *w, const char *what, uint64_t *ret)

@@ -29,8 +29,8 @@ struct wire {
 /* Fails with "OBJECT: ... at offset N"; pos counts from w->data. Always returns a failure. */
 int wire_damaged(const struct wire *w, size_t pos, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* The next n bytes; `what` names them in the message. */
-int wire_take(struct wire *w, size_t n, const char *what, const uint8_t **ret);
+/* The next n bytes, or NULL with the error filled; `what` names them in the message. */
+const uint8_t *wire_take(struct wire *w, size_t n, const char *what);
 int wire_u32(struct wire *w, const char *what, uint32_t *ret);
 int wire_u64(struct wire *w, const char *what, uint64_t *ret);
 /* LEB128 in its shortest form. */

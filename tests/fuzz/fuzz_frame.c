@@ -27,10 +27,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	e.stored = (uint32_t)(n - 5);
 	if (e.stored)
 		digest_of(data + 5, e.stored, e.digest, sizeof(e.digest));
-	memset(raw + pages * PAGE_BYTES, 0xa5, GUARD);
+	memset(raw + (size_t)pages * PAGE_BYTES, 0xa5, GUARD);
 	if (frame_decode(codec, &e, pages, data + 5, e.stored, raw, &err) < 0)
 		fuzz_refused(&err, "frame: ");
 	for (unsigned i = 0; i < GUARD; i++)
-		FUZZ_ASSERT(raw[pages * PAGE_BYTES + i] == 0xa5);
+		FUZZ_ASSERT(raw[(size_t)pages * PAGE_BYTES + i] == 0xa5);
 	return 0;
 }

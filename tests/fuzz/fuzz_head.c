@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	_cleanup_buffer_ struct buffer wrapped = {0}, resigned = {0};
 
 	read_head(data, n);
-	if (n > 128 * 1024)
+	if (n > SAMPLE_PLAIN_MAX)
 		return 0;
 	sample_wrap_plain("FREMHEAD", data, n, &wrapped);
 	read_head(wrapped.data, wrapped.len);

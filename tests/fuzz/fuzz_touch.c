@@ -51,7 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	_cleanup_buffer_ struct buffer wrapped = {0}, resigned = {0};
 
 	read_touch(data, n);
-	if (n > 128 * 1024)
+	if (n > SAMPLE_PLAIN_MAX)
 		return 0;
 	sample_wrap_plain("FREMTCH1", data, n, &wrapped);
 	read_touch(wrapped.data, wrapped.len);

@@ -172,7 +172,7 @@ void sample_wrap_plain(const char *magic, const void *body, size_t n, struct buf
 	uint8_t block[4];
 
 	put_le32(block, (uint32_t)(n << 3 | 1));
-	must(n > 128 * 1024 ? -1 : 0);
+	must(n > SAMPLE_PLAIN_MAX ? -1 : 0);
 	must(buffer_append(ret, NULL, OBJECT_HEADER_SIZE));
 	must(buffer_append(ret, start, sizeof(start)));
 	must(buffer_append(ret, block, 3));

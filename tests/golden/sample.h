@@ -45,7 +45,8 @@ void sample_manifest(const struct buffer *head, const struct buffer *pages, stru
 
 /* An object with the given body and digests that match. */
 void sample_wrap(const char *magic, const void *body, size_t n, struct buffer *ret);
-/* The same, at most 128 KiB, without compression: fast enough for a fuzzer. */
+#define SAMPLE_PLAIN_MAX (UINT64_C(128) << 10)
+/* The same, at most SAMPLE_PLAIN_MAX bytes, without compression: fast enough for a fuzzer. */
 void sample_wrap_plain(const char *magic, const void *body, size_t n, struct buffer *ret);
 /* Makes the sizes and digests in the header of an object match what follows. */
 void sample_resign(struct buffer *object);
