@@ -10,7 +10,9 @@
 #include "image_file.h"
 #include "images.pb-c.h"
 #include "run.h"
+#include "sizes.h"
 #include "streams.h"
+#include "target.h"
 #include "tree.h"
 
 #define DUMP_LOG "criu.log"
@@ -77,21 +79,32 @@ static int send_request(struct dump *run, struct frem_error *err)
 }
 
 /* Moves the pids of the live tree into the order of the image's tasks. */
-static void order_as_image(struct tree *t, const struct image_map *map)
+static int order_as_image(struct tree *t, const struct image_map *map, struct frem_error *err)
 {
+	_cleanup_free_ pid_t *inner = calloc(t->n, sizeof(*inner));
 	size_t done = 0;
 
-	for (size_t task = 0; task < map->n_tasks; task++)
-		for (size_t i = done; i < t->n; i++) {
-			pid_t found = t->pids[i];
+	if (!inner)
+		return frem_oom(err);
+	for (size_t i = 0; i < t->n; i++)
+		inner[i] = tree_inner_pid(t->pids[i]);
+	for (size_t task = 0; task < map->n_tasks; task++) {
+		size_t i = done;
+		pid_t real, its;
 
-			if (tree_inner_pid(found) != map->tasks[task].pid)
-				continue;
-			memmove(&t->pids[done + 1], &t->pids[done], (i - done) * sizeof(pid_t));
-			t->pids[done++] = found;
-			break;
-		}
+		while (i < t->n && inner[i] != map->tasks[task].pid)
+			i++;
+		if (i == t->n)
+			continue;
+		real = t->pids[i];
+		its = inner[i];
+		memmove(&t->pids[done + 1], &t->pids[done], (i - done) * sizeof(pid_t));
+		memmove(&inner[done + 1], &inner[done], (i - done) * sizeof(pid_t));
+		t->pids[done] = real;
+		inner[done++] = its;
+	}
 	t->n = done;
+	return 0;
 }
 
 static int call_post_dump(struct dump *run)
@@ -101,14 +114,16 @@ static int call_post_dump(struct dump *run)
 	_cleanup_tree_ struct tree t = {0};
 	int r;
 
-	if (!hooks->post_dump)
-		return 0;
+	r = sizes_record(run->d->images_fd, &run->hook_err);
+	if (r < 0 || !hooks->post_dump)
+		return r;
 	r = tree_read(run->d->pid, &t, &run->hook_err);
 	if (r == 0)
 		r = image_map_read(run->d->images_fd, &map, &run->hook_err);
+	if (r == 0)
+		r = order_as_image(&t, map, &run->hook_err);
 	if (r < 0)
 		return r;
-	order_as_image(&t, map);
 	return hooks->post_dump(hooks->arg, t.pids, t.n, &run->hook_err);
 }
 
@@ -185,6 +200,7 @@ static int refused(struct dump *run, const char *message, struct frem_error *err
 		return run->hook < 0 ? run->hook : -EIO;
 	}
 	r = frem_fail(err, FREM_REFUSED, 0, "dumping process %d: CRIU refused", run->d->pid);
+	target_hint(run->d->pid, err);
 	log_take_errors(run->d->images_fd, DUMP_LOG, message, err);
 	return r;
 }
@@ -195,8 +211,10 @@ int criu_dump(const struct criu_program *p, const struct criu_dump *d, double *r
 	struct dump run = {.d = d, .started = clock_ns()};
 	_cleanup_free_ char *message = NULL;
 	double ms, us;
-	int r = session_start(p, NULL, 0, &run.session, err);
+	int r = target_check(d->pid, err);
 
+	if (r == 0)
+		r = session_start(p, NULL, 0, &run.session, err);
 	if (r < 0)
 		return r;
 	r = send_request(&run, err);

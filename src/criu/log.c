@@ -15,7 +15,8 @@ static const struct {
 } hints[] = {
 	{"has bad size", "the file has changed since the checkpoint: put it back as it was"},
 	{"has bad mode", "the file's mode has changed since the checkpoint: put it back as it was"},
-	{"is being traced", "a debugger or tracer is attached to the process: detach it first"},
+	{"is outside of its pid namespace",
+	 "start the program as the leader of a session of its own, with setsid"},
 	{"Address already in use", "end the program that listens on that address"},
 };
 

@@ -89,7 +89,8 @@ static void call_hook(struct restore *run, const char *script)
 		return;
 	if (hooks->pre_resume)
 		run->hook = hooks->pre_resume(hooks->arg, run->root, &run->hook_err);
-	/* CRIU does not heed an answer here: it would let them run */
+	/* CRIU does not heed an answer here: it would let them run. It traces them, so that they
+	 * can only be waited for when it has ended. */
 	if (run->hook)
 		tree_kill(run->root);
 	else
@@ -141,10 +142,14 @@ static void remove_remains(struct restore *run)
 
 	if (tree_children_of_self(&now, NULL) < 0)
 		return;
-	for (size_t i = 0; i < now.n; i++)
-		if (!was_there(run, now.pids[i]) &&
-		    tree_inner_pid(now.pids[i]) == run->map->tasks[0].pid)
-			tree_kill(now.pids[i]);
+	for (size_t i = 0; i < now.n; i++) {
+		if (was_there(run, now.pids[i]) ||
+		    tree_inner_pid(now.pids[i]) != run->map->tasks[0].pid)
+			continue;
+		tree_kill(now.pids[i]);
+		while (waitpid(now.pids[i], NULL, 0) < 0 && errno == EINTR)
+			;
+	}
 }
 
 static int failed(struct restore *run, int r, const char *message, struct frem_error *err)

@@ -4,12 +4,10 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -17,6 +15,7 @@
 #include "criu/image_files.h"
 #include "image_file.h"
 #include "images.pb-c.h"
+#include "sizes.h"
 
 #define FILE_REG 1u
 #define COPY_BYTES ((size_t)1 << 20)
@@ -42,18 +41,8 @@ struct work {
 	struct image_rollback *done;
 	uint32_t *remapped; /* ids of files that CRIU restores by another name */
 	size_t n_remapped;
+	struct sizes sizes; /* of files that are only appended to */
 };
-
-/* CRIU records canonical paths: a link in one now leads somewhere else than it did. */
-static int open_recorded(const char *path, int flags)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY),
-		.resolve = RESOLVE_NO_SYMLINKS,
-	};
-
-	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
-}
 
 static int copy_range(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t n)
 {
@@ -151,7 +140,7 @@ static int remember(struct image_rollback *done, const char *path, uint64_t size
 
 static int roll_back_file(struct work *w, const char *path, uint64_t size, struct frem_error *err)
 {
-	_cleanup_close_ int fd = open_recorded(path, O_RDWR);
+	_cleanup_close_ int fd = sizes_open_recorded(path, O_RDWR);
 	struct stat st;
 	char *tail = NULL;
 	int r;
@@ -182,15 +171,20 @@ static bool is_remapped(const struct work *w, uint32_t id)
 static int take_file(struct work *w, const ImageFile *e, struct frem_error *err)
 {
 	const ImageRegFile *reg = e->type == FILE_REG ? e->reg : NULL;
+	uint64_t size;
 
-	if (!reg || !reg->has_size || !reg->name || reg->name[0] != '/' || reg->ext ||
-	    reg->size > INT64_MAX || is_remapped(w, reg->id))
+	if (!reg || !reg->name || reg->name[0] != '/' || reg->ext || is_remapped(w, reg->id))
+		return 0;
+	size = reg->size;
+	if (!reg->has_size && !sizes_find(&w->sizes, reg->id, &size))
+		return 0;
+	if (size > INT64_MAX)
 		return 0;
 	if ((reg->flags & O_ACCMODE) == O_RDONLY || reg->flags & O_PATH)
 		return 0;
 	if (reg->has_mode && !S_ISREG(reg->mode))
 		return 0;
-	return roll_back_file(w, reg->name, reg->size, err);
+	return roll_back_file(w, reg->name, size, err);
 }
 
 static int read_remapped(struct work *w, struct frem_error *err)
@@ -259,8 +253,11 @@ int image_rollback(int dirfd, const char *suffix, image_rollback_notice notice, 
 		return frem_oom(err);
 	r = read_remapped(&w, err);
 	if (r == 0)
+		r = sizes_read(dirfd, &w.sizes, err);
+	if (r == 0)
 		r = roll_back_all(&w, err);
 	free(w.remapped);
+	sizes_done(&w.sizes);
 	if (r < 0) {
 		image_rollback_undo(w.done);
 		image_rollback_free(w.done);
@@ -272,7 +269,7 @@ int image_rollback(int dirfd, const char *suffix, image_rollback_notice notice, 
 
 static int put_back(const struct cut *c)
 {
-	_cleanup_close_ int fd = open_recorded(c->path, O_RDWR);
+	_cleanup_close_ int fd = sizes_open_recorded(c->path, O_RDWR);
 	_cleanup_close_ int tail = open(c->tail, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st, cut;
 	int r;

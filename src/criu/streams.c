@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -36,6 +37,7 @@ struct file {
 	uint64_t object;	 /* what it is open on: entries with the same value share it */
 	bool outside;		 /* that has no other end in the tree */
 	uint8_t std;		 /* lowest of the numbers 0 to 2 that it is open under */
+	int8_t stream;		 /* that it already stands for, or UNTOUCHED */
 	bool gone;		 /* nothing refers to it any more */
 };
 
@@ -59,6 +61,7 @@ struct rewrite {
 	size_t n_changes;
 	uint32_t first_id; /* of the entries of regular files that stand for the streams */
 	bool used[STREAMS];
+	bool nonblocking[STREAMS]; /* the job had set them so, and would wait for ever now */
 };
 
 const char *streams_key(int i)
@@ -135,6 +138,29 @@ static void describe_tty(const struct rewrite *w, struct file *f)
 		     (tty->type == TTY_PTY && terminal_is_slave(tty->rdev) && !has_master(w, tty));
 }
 
+/* Was this made a stream by an earlier restore of the same directory? */
+static int8_t stream_of(const ImageFile *e)
+{
+	const char *name = e->type == FILE_REG && e->reg && e->reg->name ? e->reg->name : "";
+
+	for (int8_t i = 0; i < STREAMS; i++)
+		if (name[0] == '/' && !strcmp(name + 1, streams_key(i)))
+			return i;
+	return UNTOUCHED;
+}
+
+static void describe(const struct rewrite *w, struct file *f)
+{
+	f->stream = stream_of(f->entry);
+	f->outside = f->stream != UNTOUCHED;
+	if (f->entry->type == FILE_TTY)
+		describe_tty(w, f);
+	else if (f->entry->type == FILE_PIPE && f->entry->pipe)
+		f->object = (uint64_t)FILE_PIPE << 56 | f->entry->pipe->pipe_id;
+	else if (f->entry->type == FILE_UNIX && f->entry->usk)
+		f->object = (uint64_t)FILE_UNIX << 56 | f->entry->usk->ino;
+}
+
 static int read_files(struct rewrite *w, struct frem_error *err)
 {
 	_cleanup_image_file_ struct image_file f = {0};
@@ -153,7 +179,11 @@ static int read_files(struct rewrite *w, struct frem_error *err)
 			break;
 		r = 0;
 		new = &w->files[w->n_files];
-		*new = (struct file){.std = STD_NONE, .entry = image_file__unpack(NULL, n, data)};
+		*new = (struct file){
+			.std = STD_NONE,
+			.stream = UNTOUCHED,
+			.entry = image_file__unpack(NULL, n, data),
+		};
 		if (!new->entry)
 			return image_file_damaged(&f, err, "an unreadable entry");
 		w->n_files++;
@@ -161,12 +191,7 @@ static int read_files(struct rewrite *w, struct frem_error *err)
 			return image_file_damaged(&f, err, "an impossible file id");
 		if (new->entry->id >= w->first_id)
 			w->first_id = new->entry->id + 1;
-		if (new->entry->type == FILE_TTY)
-			describe_tty(w, new);
-		else if (new->entry->type == FILE_PIPE &&new->entry->pipe)
-			new->object = (uint64_t)FILE_PIPE << 56 | new->entry->pipe->pipe_id;
-		else if (new->entry->type == FILE_UNIX &&new->entry->usk)
-			new->object = (uint64_t)FILE_UNIX << 56 | new->entry->usk->ino;
+		describe(w, new);
 	}
 	return r;
 }
@@ -282,6 +307,8 @@ static int choose_stream(const struct rewrite *w, const struct file *f, uint32_t
 {
 	if (!f || !f->outside)
 		return UNTOUCHED;
+	if (f->stream != UNTOUCHED)
+		return f->stream;
 	if (f->std == STD_NONE)
 		/* a pipe or socket beside the standard streams: its other end is gone */
 		return f->tty ? w->terminal : UNTOUCHED;
@@ -305,6 +332,13 @@ static void keep_settings(struct streams *s, const struct file *f, int stream)
 	s->has_terminal = true;
 }
 
+static uint32_t flags_of(const struct file *f)
+{
+	const ImageFile *e = f->entry;
+
+	return e->tty ? e->tty->flags : e->pipe ? e->pipe->flags : e->usk ? e->usk->flags : 0;
+}
+
 static int redirect(struct rewrite *w, uint32_t table, ImageFdinfo *fd)
 {
 	struct file *f = file_of(w, fd);
@@ -323,6 +357,7 @@ static int redirect(struct rewrite *w, uint32_t table, ImageFdinfo *fd)
 		.stream = stream,
 	};
 	keep_settings(w->streams, f, stream);
+	w->nonblocking[stream] |= (flags_of(f) & O_NONBLOCK) != 0;
 	f->gone = true;
 	w->used[stream] = true;
 	fd->type = FILE_REG;
@@ -389,7 +424,6 @@ static int clean_epoll(struct rewrite *w, uint32_t table, ImageFdinfo *fd)
 	struct file *f = file_of(w, fd);
 	ImageEpoll *e = f && f->entry->type == FILE_EPOLL ? f->entry->epfd : NULL;
 	size_t kept = 0;
-
 	for (size_t i = 0; e && i < e->n_tfd; i++) {
 		bool drop = false;
 
@@ -555,6 +589,28 @@ static int open_streams(struct streams *s, struct frem_error *err)
 	return 0;
 }
 
+/* Opened again where it can be, so that the caller's own descriptor does not change with it. */
+static void make_nonblocking(struct streams *s, int i)
+{
+	int flags = fcntl(s->fds[i], F_GETFL), again = -1;
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fds[i]);
+	if (flags < 0 || flags & O_NONBLOCK || fstat(s->fds[i], &st) < 0)
+		return;
+	if (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode))
+		again = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (again < 0) {
+		fcntl(s->fds[i], F_SETFL, flags | O_NONBLOCK);
+		return;
+	}
+	if (s->opened[i])
+		close(s->fds[i]);
+	s->fds[i] = again;
+	s->opened[i] = true;
+}
+
 int streams_connect(int dirfd, struct streams *ret, struct frem_error *err)
 {
 	struct rewrite w = {.dirfd = dirfd, .streams = ret, .terminal = STREAM_NULL};
@@ -569,6 +625,9 @@ int streams_connect(int dirfd, struct streams *ret, struct frem_error *err)
 	}
 	if (r == 0)
 		r = rewrite(&w, err);
+	for (int i = 0; r == 0 && i < STREAMS; i++)
+		if (w.nonblocking[i])
+			make_nonblocking(ret, i);
 	rewrite_done(&w);
 	return r;
 }

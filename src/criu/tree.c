@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define TREE_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
@@ -149,6 +148,4 @@ void tree_kill(pid_t root)
 	signal_all(&t, SIGKILL);
 	tree_done(&t);
 	kill(root, SIGKILL);
-	while (waitpid(root, NULL, 0) < 0 && errno == EINTR)
-		;
 }

@@ -24,8 +24,7 @@ int tree_children_of_self(struct tree *ret, struct frem_error *err);
 pid_t tree_inner_pid(pid_t pid);
 /* The command name of a process or thread, "?" where it is gone. */
 void tree_comm(pid_t pid, char out[17]);
-/* Ends every process of the tree, from the root down so that nothing is started in its place, and
- * reaps the root, which is a child of this process. */
+/* Kills every process of the tree, from the root down so that nothing is started in its place. */
 void tree_kill(pid_t root);
 
 #define _cleanup_tree_ __attribute__((cleanup(tree_done)))

@@ -138,6 +138,8 @@ static void talk(const char *arg)
 	char line[64];
 
 	(void)arg;
+	if (open("/dev/tty", O_RDWR) < 0 && errno != ENXIO) /* held open, as editors do */
+		_exit(4);
 	fcntl(0, F_SETFL, fcntl(0, F_GETFL) | O_NONBLOCK);
 	for (;;) {
 		ssize_t n = read(0, line, sizeof(line));
@@ -162,10 +164,10 @@ static void poll_talk(const char *arg)
 	talk(arg);
 }
 
-/* Appends to a log. */
-static void grow(const char *arg)
+/* Writes a log, one line of nine bytes a check. */
+static void write_log(const char *path, int flags)
 {
-	int fd = open(arg, O_WRONLY | O_CREAT | O_APPEND, 0644);
+	int fd = open(path, O_WRONLY | O_CREAT | flags, 0644);
 
 	for (;;) {
 		check();
@@ -174,13 +176,23 @@ static void grow(const char *arg)
 	}
 }
 
+static void grow(const char *arg)
+{
+	write_log(arg, 0);
+}
+
+static void append(const char *arg)
+{
+	write_log(arg, O_APPEND);
+}
+
 /* Echoes to any number of clients; its port is in the state file's second word. */
 static void serve(const char *arg)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET,
 				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 				.sin_port = htons((uint16_t)atoi(arg))};
-	int s = socket(AF_INET, SOCK_STREAM, 0), set = epoll_create1(0), one = 1;
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), set = epoll_create1(0), one = 1;
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = s};
 	char data[256];
 
@@ -194,7 +206,8 @@ static void serve(const char *arg)
 		if (epoll_wait(set, &e, 1, 1) == 1 && e.data.fd == s) {
 			e.data.fd = accept(s, NULL, NULL);
 			e.events = EPOLLIN;
-			epoll_ctl(set, EPOLL_CTL_ADD, e.data.fd, &e);
+			if (e.data.fd >= 0)
+				epoll_ctl(set, EPOLL_CTL_ADD, e.data.fd, &e);
 		} else if (e.data.fd != s && (e.events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
 			n = recv(e.data.fd, data, sizeof(data), MSG_DONTWAIT);
 			if (n > 0)
@@ -237,9 +250,9 @@ static const struct {
 	const char *name;
 	void (*run)(const char *arg);
 } roles[] = {
-	{"plain", plain}, {"threads", threads}, {"tree", tree},
-	{"talk", talk},	  {"poll", poll_talk},	{"grow", grow},
-	{"serve", serve}, {"refuse", refuse},	{"zombie", zombie},
+	{"plain", plain},    {"threads", threads}, {"tree", tree},     {"talk", talk},
+	{"poll", poll_talk}, {"grow", grow},	   {"append", append}, {"serve", serve},
+	{"refuse", refuse},  {"zombie", zombie},
 };
 
 int main(int argc, char **argv)

@@ -1,181 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Dumps and restores small programs (criu_victim.c) with the real CRIU. */
-#include <arpa/inet.h>
+/* Dumps and restores small programs (criu_victim.c) with the real CRIU: trees, hooks, refusals. */
+#include "criu_fixture.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <pty.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "base/clock.h"
 #include "base/file.h"
-#include "criu/criu.h"
 #include "criu/image_dir.h"
 #include "criu/image_files.h"
-
-#define DEADLINE_MS 20000
-#define MAX_ARGS 4
-
-static struct criu_program criu;
-static char victim_path[4096];
-
-/* One program under test, and where its state and image are. */
-struct fixture {
-	char dir[64];
-	char state[96];
-	char other[96]; /* a further file of the role */
-	int images, work;
-	pid_t pid;
-	struct frem_error err;
-	double frozen;
-};
-
-static void fail_with(const struct frem_error *err)
-{
-	print_error("%s\n%s%s\n", err->text, err->detail, err->hint);
-	fail();
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-	char path[128];
-
-	snprintf(f->dir, sizeof(f->dir), "/tmp/frem-criu-XXXXXX");
-	if (!f || !mkdtemp(f->dir))
-		return -1;
-	snprintf(f->state, sizeof(f->state), "%s/state", f->dir);
-	snprintf(f->other, sizeof(f->other), "%s/other", f->dir);
-	snprintf(path, sizeof(path), "%s/images", f->dir);
-	if (mkdir(path, 0700) < 0)
-		return -1;
-	f->images = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	snprintf(path, sizeof(path), "%s/work", f->dir);
-	if (mkdir(path, 0700) < 0)
-		return -1;
-	f->work = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	*state = f;
-	return 0;
-}
-
-static void end_victim(struct fixture *f)
-{
-	if (f->pid <= 0)
-		return;
-	kill(-f->pid, SIGKILL); /* victims lead their process group */
-	kill(f->pid, SIGKILL);
-	waitpid(f->pid, NULL, 0);
-	/* we are the subreaper of the rest: its pids must be free, too */
-	while (waitpid(-f->pid, NULL, 0) > 0 || errno == EINTR)
-		;
-	f->pid = 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	end_victim(f);
-	close(f->images);
-	close(f->work);
-	file_remove_tree(f->dir);
-	free(f);
-	return 0;
-}
-
-/* Starts the victim; its standard streams are fds[0..2], or /dev/null where those are -1. */
-static void start(struct fixture *f, const char *role, const char *arg, const int fds[3],
-		  bool session)
-{
-	f->pid = fork();
-	if (f->pid == 0) {
-		int null = open("/dev/null", O_RDWR);
-
-		if (session)
-			setsid();
-		else
-			setpgid(0, 0);
-		for (int i = 0; i < 3; i++)
-			dup2(fds && fds[i] >= 0 ? fds[i] : null, i);
-		close_range(3, ~0U, 0);
-		execl(victim_path, "criu_victim", f->state, role, arg, (char *)NULL);
-		_exit(127);
-	}
-	assert_true(f->pid > 0);
-}
-
-static uint64_t count_of(const struct fixture *f)
-{
-	uint64_t value = 0;
-	int fd = open(f->state, O_RDONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		if (pread(fd, &value, sizeof(value), 0) != sizeof(value))
-			value = 0;
-		close(fd);
-	}
-	return value;
-}
-
-/* Waits until the victim has checked its memory some more times; fails if it found it wrong. */
-static void assert_goes_on(struct fixture *f)
-{
-	uint64_t start_count = count_of(f), start_time = clock_ns();
-
-	while (count_of(f) < start_count + 5) {
-		assert_true(clock_ms_since(start_time) < DEADLINE_MS);
-		usleep(1000);
-	}
-	assert_true(count_of(f) != UINT64_MAX);
-}
-
-static int try_dump(struct fixture *f, struct criu_dump d)
-{
-	d.pid = f->pid;
-	d.images_fd = f->images;
-	memset(&f->err, 0, sizeof(f->err));
-	return criu_dump(&criu, &d, &f->frozen, &f->err);
-}
-
-static void dump(struct fixture *f, struct criu_dump d)
-{
-	if (try_dump(f, d) < 0)
-		fail_with(&f->err);
-}
-
-static int try_restore(struct fixture *f, struct criu_restore r)
-{
-	r.images_fd = f->images;
-	r.work_fd = f->work;
-	memset(&f->err, 0, sizeof(f->err));
-	return criu_restore(&criu, &r, &f->pid, &f->err);
-}
-
-static void restore(struct fixture *f, struct criu_restore r)
-{
-	if (try_restore(f, r) < 0)
-		fail_with(&f->err);
-}
-
-static bool has_file(int dirfd, const char *name)
-{
-	return faccessat(dirfd, name, F_OK, 0) == 0;
-}
 
 static void runs_on_and_comes_back(struct fixture *f, const char *role)
 {
@@ -226,36 +66,340 @@ static void with_a_zombie(void **state)
 	runs_on_and_comes_back(*state, "zombie");
 }
 
-static int find_criu(void **state)
+/* The victim's 4 MiB are lazy pages of one task, numbered from 0 and found by address. */
+static void memory_is_mapped(void **state)
 {
-	struct frem_error err = {0};
-	ssize_t n = readlink("/proc/self/exe", victim_path, sizeof(victim_path) - 16);
+	struct fixture *f = *state;
+	struct image_map *m = NULL;
+	const struct image_task *t;
+	const struct image_extent *x;
 
-	(void)state;
-	if (n <= 0)
-		return -1;
-	victim_path[n] = '\0';
-	snprintf(strrchr(victim_path, '/'), 16, "/criu_victim");
-	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	if (!getenv("FREM_CRIU") && access(SOURCE_CRIU, X_OK) == 0)
-		setenv("FREM_CRIU", SOURCE_CRIU, 1);
-	if (criu_find(&criu, &err) < 0 || criu_check(&criu, &err) < 0) {
-		print_message("skipped: %s\n%s", err.text, err.detail);
-		exit(77);
+	start(f, "tree", NULL, NULL, true);
+	assert_goes_on(f);
+	dump(f, (struct criu_dump){0});
+	if (image_map_read(f->images, &m, &f->err) < 0)
+		fail_with(&f->err);
+	assert_int_equal(m->n_tasks, 3);
+	assert_int_equal(m->tasks[0].pid, f->pid);
+	assert_int_equal(m->tasks[1].ppid, f->pid);
+	assert_string_equal(m->tasks[2].comm, "criu_victim");
+	assert_int_equal(m->tasks[0].threads, 1);
+	assert_true(m->lazy_pages >= 3 * 1024);
+	assert_true(m->eager_pages > 0 && m->eager_pages < 300);
+	image_map_locate(m, m->lazy_pages - 1, &t, &x);
+	assert_ptr_equal(t, &m->tasks[2]);
+	assert_int_equal(x->first + x->pages, m->lazy_pages);
+	assert_ptr_equal(image_task_find(t, x->address + x->pages * PAGE_BYTES - 1), x);
+	image_map_free(m);
+}
+
+static uint64_t bytes_on_disk(int dirfd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dirfd, name, &st, 0) < 0 ? 0 : (uint64_t)st.st_blocks * 512;
+}
+
+/* What image_dir_unpack() leaves out is exactly the lazy pages: with them, it is the image. */
+static void image_survives_packing(void **state)
+{
+	struct fixture *f = *state;
+	struct image_map *m = NULL, *again = NULL;
+	struct frame_index *index = NULL, *index2 = NULL;
+	struct buffer head = {0};
+	uint8_t page[PAGE_BYTES];
+	char path[128];
+	int old = f->images;
+
+	start(f, "plain", NULL, NULL, true);
+	assert_goes_on(f);
+	dump(f, (struct criu_dump){.stop = true});
+	end_victim(f);
+	assert_int_equal(image_map_read(old, &m, &f->err), 0);
+	assert_int_equal(frame_index_new(m->lazy_pages, &index, &f->err), 0);
+	for (size_t i = 0; i < index->frames; i++) /* no payload: every page left out */
+		index->entries[i].zero_mask = UINT32_MAX >> (FRAME_PAGES - frame_pages(index, i));
+	frame_index_seal(index);
+	if (image_dir_pack(old, m, index, &head, &f->err) < 0)
+		fail_with(&f->err);
+	assert_true(head.len < 1 << 20);
+	snprintf(path, sizeof(path), "%s/again", f->dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	f->images = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (image_dir_unpack(f->images, head.data, head.len, &index2, &f->err) < 0)
+		fail_with(&f->err);
+	assert_int_equal(index2->pages, m->lazy_pages);
+	assert_int_equal(image_map_read(f->images, &again, &f->err), 0);
+	assert_int_equal(again->lazy_pages, m->lazy_pages);
+	assert_true(bytes_on_disk(f->images, "pages-1.img") < 1 << 20);
+	assert_true(bytes_on_disk(old, "pages-1.img") > 4 << 20);
+	/* over an existing image: refused, nothing is overwritten */
+	assert_int_equal(image_dir_unpack(f->images, head.data, head.len, &index, &f->err),
+			 -EEXIST);
+	int from = openat(old, "pages-1.img", O_RDONLY | O_CLOEXEC);
+	int to = openat(f->images, "pages-1.img", O_WRONLY | O_CLOEXEC);
+
+	for (uint64_t i = 0; i < m->lazy_pages; i++) {
+		const struct image_task *t;
+		const struct image_extent *x;
+		uint64_t at;
+
+		image_map_locate(m, i, &t, &x);
+		at = x->file_offset + (i - x->first) * PAGE_BYTES;
+		assert_int_equal(file_pread_all(from, page, PAGE_BYTES, at), 0);
+		assert_int_equal(file_pwrite_all(to, page, PAGE_BYTES, at), 0);
 	}
+	restore(f, (struct criu_restore){0});
+	assert_goes_on(f);
+	close(from);
+	close(to);
+	close(old);
+	buffer_done(&head);
+	frame_index_free(index);
+	frame_index_free(index2);
+	image_map_free(m);
+	image_map_free(again);
+}
+
+struct hook {
+	struct fixture *f;
+	pid_t pids[16];
+	size_t n;
+	int answer;
+	uint64_t before, after; /* the victim's count in the hook, at its start and end */
+	pid_t root;
+};
+
+static int dump_hook(void *arg, const pid_t *pids, size_t n, struct frem_error *err)
+{
+	struct hook *h = arg;
+
+	h->n = n;
+	for (size_t i = 0; i < n && i < 16; i++)
+		h->pids[i] = pids[i];
+	h->before = count_of(h->f);
+	if (h->answer)
+		usleep(100000);
+	else
+		sleep(12); /* longer than CRIU's own time-out of ten seconds */
+	h->after = count_of(h->f);
+	return h->answer ? frem_fail(err, FREM_STORE, 0, "the hook says no") : 0;
+}
+
+/* The hook may take its time; the program is frozen throughout, and gone only afterwards. */
+static void stop_waits_for_its_hook(void **state)
+{
+	struct fixture *f = *state;
+	struct hook h = {.f = f};
+
+	start(f, "tree", NULL, NULL, true);
+	assert_goes_on(f);
+	dump(f, (struct criu_dump){.stop = true, .hooks = {.post_dump = dump_hook, .arg = &h}});
+	assert_int_equal(h.n, 3);
+	assert_int_equal(h.pids[0], f->pid);
+	assert_int_equal(h.before, h.after);
+	assert_true(f->frozen > 12000 && f->frozen < 14000);
+	assert_int_equal(state_of(f->pid), 'Z');
+	end_victim(f);
+	restore(f, (struct criu_restore){0});
+	assert_goes_on(f);
+}
+
+static void failing_hook_lets_it_run(void **state)
+{
+	struct fixture *f = *state;
+	struct hook h = {.f = f, .answer = 1};
+
+	start(f, "tree", NULL, NULL, true);
+	for (int stop = 0; stop < 2; stop++) {
+		assert_goes_on(f);
+		assert_true(try_dump(f, (struct criu_dump){
+						.stop = stop,
+						.hooks = {.post_dump = dump_hook, .arg = &h}}) < 0);
+		assert_int_equal(f->err.code, FREM_STORE);
+		assert_string_equal(f->err.text, "the hook says no");
+		assert_int_equal(h.before, h.after);
+		assert_goes_on(f);
+		file_empty_dir(f->images);
+	}
+}
+
+static int die_hook(void *arg, const pid_t *pids, size_t n, struct frem_error *err)
+{
+	(void)arg, (void)pids, (void)n, (void)err;
+	kill(getpid(), SIGKILL);
 	return 0;
 }
 
-#define REAL(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* frem is killed in the middle: the program notices nothing, even where it was to be stopped. */
+static void death_of_frem_lets_it_run(void **state)
+{
+	struct fixture *f = *state;
+	pid_t pid;
+	int status;
 
-int main(void)
+	start(f, "tree", NULL, NULL, true);
+	assert_goes_on(f);
+	pid = fork();
+	if (pid == 0) {
+		try_dump(f, (struct criu_dump){.stop = true, .hooks = {.post_dump = die_hook}});
+		_exit(1);
+	}
+	waitpid(pid, &status, 0);
+	assert_true(WIFSIGNALED(status));
+	assert_goes_on(f);
+}
+
+static int resume_hook(void *arg, pid_t root, struct frem_error *err)
+{
+	struct hook *h = arg;
+
+	h->root = root;
+	h->before = count_of(h->f);
+	usleep(50000);
+	h->after = count_of(h->f);
+	return h->answer ? frem_fail(err, FREM_STORE, 0, "the hook says no") : 0;
+}
+
+static int restore_hook(void *arg, struct frem_error *err)
+{
+	(void)arg;
+	return frem_fail(err, FREM_STORE, 0, "not even begun");
+}
+
+static bool anything_left(struct fixture *f)
+{
+	struct image_map *m = NULL;
+	bool left = false;
+
+	assert_int_equal(image_map_read(f->images, &m, &f->err), 0);
+	for (size_t i = 0; i < m->n_tasks; i++) {
+		/* orphans of the tree come to us */
+		waitpid(m->tasks[i].pid, NULL, WNOHANG);
+		left |= kill(m->tasks[i].pid, 0) == 0;
+	}
+	image_map_free(m);
+	return left;
+}
+
+static void restore_hooks(void **state)
+{
+	struct fixture *f = *state;
+	struct hook h = {.f = f, .answer = 1};
+
+	start(f, "tree", NULL, NULL, true);
+	assert_goes_on(f);
+	dump(f, (struct criu_dump){.stop = true});
+	end_victim(f);
+	assert_true(try_restore(f, (struct criu_restore){.hooks = {.pre_restore = restore_hook}}) <
+		    0);
+	assert_string_equal(f->err.text, "not even begun");
+	assert_false(anything_left(f));
+	assert_true(try_restore(f, (struct criu_restore){
+					   .hooks = {.pre_resume = resume_hook, .arg = &h}}) < 0);
+	assert_string_equal(f->err.text, "the hook says no");
+	assert_true(h.root > 0);
+	assert_int_equal(h.before, h.after);
+	assert_false(anything_left(f));
+	assert_int_equal(count_of(f), h.after);
+	h.answer = 0;
+	restore(f, (struct criu_restore){.hooks = {.pre_resume = resume_hook, .arg = &h}});
+	assert_int_equal(h.root, f->pid);
+	assert_goes_on(f);
+}
+
+static void taken_pid(void **state)
+{
+	struct fixture *f = *state;
+	struct image_map *m = NULL;
+	pid_t pid = 0;
+
+	start(f, "threads", NULL, NULL, true);
+	assert_goes_on(f);
+	dump(f, (struct criu_dump){0});
+	assert_int_equal(image_map_read(f->images, &m, &f->err), 0);
+	assert_int_equal(image_pids_free(f->images, m, &f->err), -EIO);
+	assert_int_equal(f->err.code, FREM_REFUSED);
+	assert_non_null(strstr(f->err.text, "is taken by 'criu_victim'"));
+	assert_true(f->err.hint[0] != '\0');
+	/* CRIU refuses too, and what runs under that pid stays untouched */
+	pid = f->pid;
+	assert_true(try_restore(f, (struct criu_restore){0}) < 0);
+	assert_int_equal(f->err.code, FREM_REFUSED);
+	f->pid = pid;
+	assert_goes_on(f);
+	end_victim(f);
+	assert_int_equal(image_pids_free(f->images, m, &f->err), 0);
+	image_map_free(m);
+}
+
+static void refusals_are_passed_on(void **state)
+{
+	struct fixture *f = *state;
+	char text[128];
+	pid_t tracer;
+
+	start(f, "refuse", NULL, NULL, true);
+	assert_goes_on(f);
+	assert_true(try_dump(f, (struct criu_dump){0}) < 0);
+	assert_int_equal(f->err.code, FREM_REFUSED);
+	snprintf(text, sizeof(text), "dumping process %d: CRIU refused", f->pid);
+	assert_string_equal(f->err.text, text);
+	assert_non_null(strstr(f->err.detail, "packetized mode for pipes is not supported"));
+	assert_goes_on(f);
+	end_victim(f);
+
+	file_empty_dir(f->images);
+	start(f, "plain", NULL, NULL, true);
+	assert_goes_on(f);
+	tracer = f->pid;
+	assert_int_equal(ptrace(PTRACE_SEIZE, tracer, 0, 0), 0);
+	assert_true(try_dump(f, (struct criu_dump){0}) < 0);
+	assert_int_equal(f->err.code, FREM_REFUSED);
+	assert_true(f->err.detail[0] != '\0');
+	assert_non_null(strstr(f->err.hint, "is traced by 'test_criu_real'"));
+	assert_int_equal(ptrace(PTRACE_INTERRUPT, tracer, 0, 0), 0);
+	waitpid(tracer, NULL, 0);
+	assert_int_equal(ptrace(PTRACE_DETACH, tracer, 0, 0), 0);
+	assert_goes_on(f);
+}
+
+static void impossible_targets(void **state)
+{
+	struct fixture *f = *state;
+
+	f->pid = 1 << 22; /* above every pid */
+	assert_true(try_dump(f, (struct criu_dump){0}) < 0);
+	assert_int_equal(f->err.code, FREM_REFUSED);
+	assert_non_null(strstr(f->err.text, "no such process"));
+	/* the dump would freeze who asks for it */
+	f->pid = getpid();
+	assert_true(try_dump(f, (struct criu_dump){0}) < 0);
+	assert_non_null(strstr(f->err.text, "is what this command runs in"));
+	f->pid = getppid();
+	assert_true(f->pid == 0 || try_dump(f, (struct criu_dump){0}) < 0);
+	f->pid = 0;
+}
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		REAL(one_process),
-		REAL(many_threads),
-		REAL(three_processes),
-		REAL(with_a_zombie),
+		VICTIM_TEST(one_process),
+		VICTIM_TEST(many_threads),
+		VICTIM_TEST(three_processes),
+		VICTIM_TEST(with_a_zombie),
+		VICTIM_TEST(memory_is_mapped),
+		VICTIM_TEST(image_survives_packing),
+		VICTIM_TEST(stop_waits_for_its_hook),
+		VICTIM_TEST(failing_hook_lets_it_run),
+		VICTIM_TEST(death_of_frem_lets_it_run),
+		VICTIM_TEST(restore_hooks),
+		VICTIM_TEST(taken_pid),
+		VICTIM_TEST(refusals_are_passed_on),
+		VICTIM_TEST(impossible_targets),
 	};
 
-	return cmocka_run_group_tests(tests, find_criu, NULL);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, fixture_find_criu, NULL);
 }
