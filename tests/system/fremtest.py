@@ -270,6 +270,12 @@ def _mounts():
         return {line.split()[4] for line in f}
 
 
+def _is_ours(path):
+    """Not something that another run of the tests, beside this one, has made."""
+    mine = (f"frem-{os.getpid()}-", os.environ["FREM_RUN_DIR"])
+    return any(m in path for m in mine) or ("frem-" not in path and "pytest-" not in path)
+
+
 def _unix_sockets():
     with open("/proc/net/unix", encoding="utf-8") as f:
         return {line.split()[7] for line in f.readlines()[1:] if len(line.split()) > 7}
@@ -295,7 +301,7 @@ class Leaks:
         children = lab.descendants(os.getpid())
         return {
             "process": {(p, name) for p, (_, _, name) in children.items()},
-            "mount": {m for m in _mounts() if "frem" in m or "pytest" in m},
+            "mount": {m for m in _mounts() if _is_ours(m)},
             "network namespace": {n for n in lab.namespaces() if f"-{os.getpid()}-" in n},
             "run directory": set(glob.glob(os.environ["FREM_RUN_DIR"] + "/*")),
             "socket": {s for s in _unix_sockets() if s.startswith(os.environ["FREM_RUN_DIR"])},

@@ -41,9 +41,10 @@ def check_stats(stats, mode, shown):
     assert 0 < stats["resumed_ms"] < 60_000
     assert 0 < stats["drained_ms"] < 60_000
     assert 0 <= stats["bytes_before_resume"] <= stats["bytes_fetched"]
-    # the memory is incompressible: all of it has to come, and hardly more
+    # the memory is incompressible: all of it has to come, and what comes twice is what a program
+    # that reads everything at once asked for while it was on its way
     assert stats["bytes_fetched"] > 0.95 * stats["pages_total"] * PAGE
-    assert stats["bytes_fetched"] < 1.3 * stats["bytes_total"]
+    assert stats["bytes_fetched"] < 1.5 * stats["bytes_total"]
     assert stats["frames_retried"] == 0
     assert stats["stall_ms"] >= 0 and stats["rtt_ms"] >= 0 and stats["bandwidth_bps"] > 0
     if mode == "full":
