@@ -79,27 +79,22 @@ void faults_look_again(struct engine *e)
 	e->new_faults = e->n_faults > 0;
 }
 
-/* Whether bulk data that is on its way brings the page sooner than a fetch of its own. */
-static bool comes_by_itself(struct engine *e, uint64_t number, size_t frame, bool *ret_touch)
+/* Whether the touch lane brings the page sooner than a fetch of its own. */
+static bool comes_in_touch_order(const struct engine *e, uint64_t number, size_t frame)
 {
-	double rate = rate_now(&e->rate), rtt = lanes_rtt_ms(e->lanes);
-	uint64_t own = e->loaded.index->entries[frame].stored, ahead, place;
+	uint64_t ahead, place;
 
-	if (lanes_is_coming(e->lanes, frame, &ahead) && plan_wait_for_stream(ahead, rate, own, rtt))
-		return true;
-	if (!e->order || !touch_order_place(e->order, number, &place) ||
-	    !touch_stream_is_coming(e->touch, place / FRAME_PAGES, &ahead) ||
-	    !plan_wait_for_stream(ahead, rate, own, rtt))
-		return false;
-	*ret_touch = true;
-	return true;
+	return e->order && touch_order_place(e->order, number, &place) &&
+	       touch_stream_is_coming(e->touch, (size_t)(place / FRAME_PAGES), &ahead) &&
+	       plan_wait_for_stream(ahead, 1, rate_now(&e->rate),
+				    e->loaded.index->entries[frame].stored, lanes_rtt_ms(e->lanes));
 }
 
 /* Sees to it that the content of a wanted page comes. */
 static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem_error *err)
 {
 	size_t frame = (size_t)(number / FRAME_PAGES);
-	bool counted = f->counted, touch = false;
+	bool counted = f->counted;
 	uint64_t place;
 
 	f->seen = f->counted = true;
@@ -109,10 +104,10 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 	if (e->order && touch_order_place(e->order, number, &place) &&
 	    deliver_held(e, ITEM_TOUCH, (size_t)(place / FRAME_PAGES)))
 		return 0;
-	if (lanes_is_demanded(e->lanes, frame))
+	if (lanes_is_demanded(e->lanes, frame) || lanes_is_coming(e->lanes, frame))
 		return 0;
-	if (comes_by_itself(e, number, frame, &touch)) {
-		e->stats->prefetched_used += touch && !counted;
+	if (comes_in_touch_order(e, number, frame)) {
+		e->stats->prefetched_used += !counted;
 		return 0;
 	}
 	e->stats->demand_faults += !counted;

@@ -337,17 +337,20 @@ bool lanes_is_demanded(const struct lanes *l, size_t frame)
 	return find_single(l, frame) != NULL;
 }
 
-bool lanes_is_coming(const struct lanes *l, size_t frame, uint64_t *ret_ahead)
+bool lanes_is_coming(const struct lanes *l, size_t frame)
 {
 	const struct frame_index *x = l->o.index;
 	struct transfer *t;
 
 	TAILQ_FOREACH(t, &l->transfers, link)
 	{
+		uint64_t ahead;
+
 		if (t->demand || frame < t->next || frame >= t->end)
 			continue;
-		*ret_ahead = x->offsets[frame + 1] - x->offsets[t->next] - t->in.len;
-		return true;
+		ahead = x->offsets[frame + 1] - x->offsets[t->next] - t->in.len;
+		return plan_wait_for_stream(ahead, l->n_bulk, rate_now(l->o.rate),
+					    x->entries[frame].stored, lanes_rtt_ms(l));
 	}
 	return false;
 }

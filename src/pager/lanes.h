@@ -37,8 +37,8 @@ void lanes_free(struct lanes *l);
 /* A program waits for the frame: fetch it by itself, now, if it is not being fetched so already. */
 int lanes_demand(struct lanes *l, size_t frame, struct frem_error *err);
 bool lanes_is_demanded(const struct lanes *l, size_t frame);
-/* Where the frame is part of a bulk fetch under way: the bytes until its end. */
-bool lanes_is_coming(const struct lanes *l, size_t frame, uint64_t *ret_ahead);
+/* Whether the frame is part of a bulk fetch under way that brings it soon enough. */
+bool lanes_is_coming(const struct lanes *l, size_t frame);
 /* The remaining lane goes on near frame. */
 void lanes_near(struct lanes *l, size_t frame);
 /* The frame came, and was good; or it is here by other means. */

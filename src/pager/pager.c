@@ -25,6 +25,7 @@ struct pager {
 	pid_t keeper;
 	struct job_tree tree; /* known from pager_restored() on */
 	bool ended;	      /* DRAINED or FAILED was given out */
+	bool detached;
 };
 
 static void close_pair(int pair[2])
@@ -184,20 +185,12 @@ const struct pager_stats *pager_stats(const struct pager *p)
 	return &p->shared->stats;
 }
 
-static void forget(struct pager *p)
-{
-	cleanup_close(&p->events);
-	cleanup_close(&p->keeper_cmd);
-	cleanup_close(&p->pager_cmd);
-	job_tree_done(&p->tree);
-	unmap(p->shared);
-	free(p);
-}
-
 void pager_detach(struct pager *p)
 {
-	if (p)
-		forget(p);
+	p->detached = true;
+	close(take_fd(&p->events));
+	close(take_fd(&p->keeper_cmd));
+	close(take_fd(&p->pager_cmd));
 }
 
 /* Until the last holder of the other end is gone, which is after the end of the tree. */
@@ -225,7 +218,12 @@ void pager_free(struct pager *p)
 
 	if (!p)
 		return;
-	send(p->keeper_cmd, &c, sizeof(c), MSG_NOSIGNAL);
-	wait_for_end(p);
-	forget(p);
+	if (!p->detached) {
+		send(p->keeper_cmd, &c, sizeof(c), MSG_NOSIGNAL);
+		wait_for_end(p);
+		pager_detach(p);
+	}
+	job_tree_done(&p->tree);
+	unmap(p->shared);
+	free(p);
 }

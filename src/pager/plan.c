@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define GAP_MIN_MS 5 /* between two requests on a connection, whatever the network */
+
 struct plan {
 	const struct frame_index *x;
 	plan_wanted_fn wanted;
@@ -165,21 +167,23 @@ bool plan_next(struct plan *p, uint64_t chunk, size_t *ret_first, size_t *ret_en
 uint64_t plan_chunk(double rate, double rtt_ms)
 {
 	/* each request then lasts at least as long as the gap before the next */
-	double want = rate * (rtt_ms < 50 ? 50 : rtt_ms) / 1000;
+	double want = rate * (rtt_ms < GAP_MIN_MS ? GAP_MIN_MS : rtt_ms) / 1000;
 
 	if (want > (double)PLAN_CHUNK_HIGH)
 		return PLAN_CHUNK_HIGH;
 	return want < (double)PLAN_CHUNK_LOW ? PLAN_CHUNK_LOW : (uint64_t)want;
 }
 
-bool plan_wait_for_stream(uint64_t ahead, double rate, uint64_t own, double rtt_ms)
+bool plan_wait_for_stream(uint64_t ahead, unsigned streams, double rate, uint64_t own,
+			  double rtt_ms)
 {
 	double stream_ms, own_ms;
 
 	if (rate <= 0)
 		return true; /* it starts at this moment, as a fetch of our own would */
-	stream_ms = (double)ahead / rate * 1000;
-	/* a request, and the stream's own bytes that wait on the link before its answer */
-	own_ms = 2 * rtt_ms + (double)own / rate * 1000;
-	return stream_ms <= own_ms;
+	stream_ms = (double)ahead * streams / rate * 1000;
+	/* a request, the bytes of the streams that wait on the link before its answer, and a share
+	 * of the link */
+	own_ms = 2 * rtt_ms + (double)own * (streams + 1) / rate * 1000;
+	return stream_ms <= own_ms + PLAN_WASTE_MS;
 }

@@ -48,11 +48,15 @@ bool plan_next(struct plan *p, uint64_t chunk, size_t *ret_first, size_t *ret_en
 /* Bytes for one request, so that PLAN_IN_FLIGHT of them fill a link of this rate (bytes a second)
  * and round-trip time. */
 uint64_t plan_chunk(double rate, double rtt_ms);
+/* Fetching bytes a second time takes them from everyone else: it has to gain more than this. */
+#define PLAN_WASTE_MS 10
 /*
- * Whether bytes that end `ahead` bytes further down a running stream come sooner than a fetch of
- * `own` bytes of their own. rate: of the stream in bytes a second, 0 where it is not known yet.
+ * Whether bytes that end `ahead` bytes further down one of `streams` running bulk fetches should be
+ * waited for, or fetched with a request of their own (`own` bytes). rate: of all streams together
+ * in bytes a second, 0 where it is not known yet.
  */
-bool plan_wait_for_stream(uint64_t ahead, double rate, uint64_t own, double rtt_ms);
+bool plan_wait_for_stream(uint64_t ahead, unsigned streams, double rate, uint64_t own,
+			  double rtt_ms);
 
 FREM_CLEANUP(struct plan *, cleanup_plan, plan_free)
 #define _cleanup_plan_ _cleanup_(cleanup_plan)

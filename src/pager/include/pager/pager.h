@@ -85,9 +85,10 @@ int pager_restored(struct pager *p, pid_t root, struct frem_error *err);
 /* The tasks are about to run. */
 void pager_resumed(struct pager *p);
 const struct pager_stats *pager_stats(const struct pager *p);
-/* Lets both processes go on by themselves (--detach): the handle only forgets them. */
+/* Lets both processes go on by themselves (--detach): the handle forgets them. It can only be asked
+ * for statistics and freed then, without any effect on them. */
 void pager_detach(struct pager *p);
-/* Ends both processes; if memory is still missing, the tree is killed. */
+/* Ends both processes, unless detached; if memory is still missing, the tree is killed. */
 void pager_free(struct pager *p);
 
 FREM_CLEANUP(struct pager *, cleanup_pager, pager_free)
