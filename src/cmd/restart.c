@@ -87,16 +87,32 @@ static int parse(int argc, char **argv, struct restart_options *o, struct frem_e
 	return r < 0 ? r : name_parse(argv[optind], &o->id, err);
 }
 
-static int restart_foreground(const struct restart_options *o, uint64_t started,
-			      struct frem_error *err)
+static json_t *answer(const struct checkpoint_name *id, pid_t root, double resumed_ms)
+{
+	return json_pack("{s:s, s:I, s:I, s:f}", "name", id->name, "seq", (json_int_t)id->seq,
+			 "pid", (json_int_t)root, "resumed_ms", resumed_ms);
+}
+
+/* Returns the job's exit status. */
+static int restart_foreground(const struct cmd_context *c, const struct restart_options *o,
+			      uint64_t started, struct frem_error *err)
 {
 	_cleanup_restart_job_ struct restart_job *job = NULL;
-	int r = restart_job_new(o, started, &job, err);
+	int r = restart_job_new(o, started, &job, err), status;
+	json_t *json;
 
 	if (r == 0)
 		r = restart_job_restore(job, err);
 	ui_progress_done();
-	return r < 0 ? r : supervise_job(job, err);
+	if (r < 0)
+		return r;
+	status = supervise_job(job, err);
+	if (status < 0 || !c->json)
+		return status;
+	json = answer(&job->id, job->root, job->resumed_ms);
+	json_object_set_new(json, "status", json_integer(status));
+	r = ui_answer(json, err);
+	return r < 0 ? r : status;
 }
 
 /* ---- --detach ---- */
@@ -161,10 +177,7 @@ static int answer_detached(const struct cmd_context *c, const struct detach_repo
 			 (int)report->root);
 		return 0;
 	}
-	return ui_answer(json_pack("{s:s, s:I, s:I, s:f}", "name", report->id.name, "seq",
-				   (json_int_t)report->id.seq, "pid", (json_int_t)report->root,
-				   "resumed_ms", report->resumed_ms),
-			 err);
+	return ui_answer(answer(&report->id, report->root, report->resumed_ms), err);
 }
 
 /* Waits for the report; a Ctrl-C meant for this process is passed on to the one that works. */
@@ -226,7 +239,8 @@ int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error 
 	if (r < 0)
 		return r;
 	interrupt_catch();
-	r = o.detach ? restart_detached(c, &o, started, err) : restart_foreground(&o, started, err);
+	r = o.detach ? restart_detached(c, &o, started, err)
+		     : restart_foreground(c, &o, started, err);
 	r = interrupt_explain(r, err);
 	if (r >= 0)
 		return r;
