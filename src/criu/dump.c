@@ -6,9 +6,9 @@
 
 #include "base/clock.h"
 #include "criu/criu.h"
-#include "criu/image_map.h"
 #include "image_file.h"
 #include "images.pb-c.h"
+#include "pids.h"
 #include "run.h"
 #include "sizes.h"
 #include "streams.h"
@@ -28,7 +28,17 @@ struct dump {
 	struct frem_error hook_err;
 };
 
-static void fill_request(const struct criu_dump *d, CriuOpts *o)
+/* How CRIU keeps packets away from connections that it holds: by itself where it can; else it runs
+ * the iptables command. */
+static unsigned network_lock(const struct criu_program *p)
+{
+	const char *const argv[] = {p->path, "check", "--feature", "network_lock_nftables", NULL};
+	char out[1024];
+
+	return run_command(argv, out, sizeof(out)) == 0 ? RPC_LOCK_NFTABLES : RPC_LOCK_IPTABLES;
+}
+
+static void fill_request(const struct criu_program *p, const struct criu_dump *d, CriuOpts *o)
 {
 	o->images_dir_fd = d->images_fd;
 	o->has_pid = 1;
@@ -54,7 +64,7 @@ static void fill_request(const struct criu_dump *d, CriuOpts *o)
 	if (d->tcp == CRIU_TCP_ESTABLISHED) {
 		o->has_tcp_established = 1;
 		o->tcp_established = 1;
-		o->network_lock = RPC_LOCK_IPTABLES;
+		o->network_lock = network_lock(p);
 	} else {
 		o->has_tcp_close = 1; /* the connections are not even looked at */
 		o->tcp_close = 1;
@@ -67,32 +77,34 @@ static void fill_request(const struct criu_dump *d, CriuOpts *o)
 	o->notify_scripts = 1;
 }
 
-static int send_request(struct dump *run, struct frem_error *err)
+static int send_request(struct dump *run, const struct criu_program *p, struct frem_error *err)
 {
 	CriuOpts opts = CRIU_OPTS__INIT;
 	CriuReq req = CRIU_REQ__INIT;
 
-	fill_request(run->d, &opts);
+	fill_request(p, run->d, &opts);
 	req.type = RPC_DUMP;
 	req.opts = &opts;
 	return session_send(&run->session, &req, err);
 }
 
 /* Moves the pids of the live tree into the order of the image's tasks. */
-static int order_as_image(struct tree *t, const struct image_map *map, struct frem_error *err)
+static int order_as_image(struct tree *t, int dirfd, struct frem_error *err)
 {
+	_cleanup_free_ int32_t *wanted = NULL;
 	_cleanup_free_ pid_t *inner = calloc(t->n, sizeof(*inner));
-	size_t done = 0;
+	size_t n, done = 0;
+	int r = inner ? image_pids_read(dirfd, &wanted, &n, err) : frem_oom(err);
 
-	if (!inner)
-		return frem_oom(err);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < t->n; i++)
 		inner[i] = tree_inner_pid(t->pids[i]);
-	for (size_t task = 0; task < map->n_tasks; task++) {
+	for (size_t task = 0; task < n; task++) {
 		size_t i = done;
 		pid_t real, its;
 
-		while (i < t->n && inner[i] != map->tasks[task].pid)
+		while (i < t->n && inner[i] != wanted[task])
 			i++;
 		if (i == t->n)
 			continue;
@@ -110,7 +122,6 @@ static int order_as_image(struct tree *t, const struct image_map *map, struct fr
 static int call_post_dump(struct dump *run)
 {
 	const struct criu_hooks *hooks = &run->d->hooks;
-	_cleanup_image_map_ struct image_map *map = NULL;
 	_cleanup_tree_ struct tree t = {0};
 	int r;
 
@@ -119,9 +130,7 @@ static int call_post_dump(struct dump *run)
 		return r;
 	r = tree_read(run->d->pid, &t, &run->hook_err);
 	if (r == 0)
-		r = image_map_read(run->d->images_fd, &map, &run->hook_err);
-	if (r == 0)
-		r = order_as_image(&t, map, &run->hook_err);
+		r = order_as_image(&t, run->d->images_fd, &run->hook_err);
 	if (r < 0)
 		return r;
 	return hooks->post_dump(hooks->arg, t.pids, t.n, &run->hook_err);
@@ -217,7 +226,7 @@ int criu_dump(const struct criu_program *p, const struct criu_dump *d, double *r
 		r = session_start(p, NULL, 0, &run.session, err);
 	if (r < 0)
 		return r;
-	r = send_request(&run, err);
+	r = send_request(&run, p, err);
 	if (r == 0)
 		r = serve(&run, &message, err);
 	ms = clock_ms_since(run.started);

@@ -9,16 +9,22 @@
 #include "criu/image_files.h"
 #include "image_file.h"
 #include "images.pb-c.h"
+#include "pids.h"
 #include "tree.h"
 
 #define IDS_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
 #define NEAR 512	   /* more processes than a restore starts */
 
-/* Pids and thread ids, and where `groups` is asked for, also those of sessions and groups. */
+/* What is wanted of pstree.img: pids, also those of threads, also those of groups and sessions. */
+enum wanted {
+	PROCESSES,
+	THREADS,
+	GROUPS,
+};
+
 struct ids {
 	int32_t *list;
 	size_t n, cap;
-	int32_t root;
 };
 
 static int add(struct ids *ids, uint32_t id)
@@ -38,23 +44,21 @@ static int add(struct ids *ids, uint32_t id)
 	return 0;
 }
 
-static int add_task(struct ids *ids, const ImagePstree *e, bool groups)
+static int add_task(struct ids *ids, const ImagePstree *e, enum wanted wanted)
 {
 	int r = add(ids, e->pid);
 
-	if (ids->n == 1)
-		ids->root = (int32_t)e->pid;
-	for (size_t i = 0; r == 0 && i < e->n_threads; i++)
+	for (size_t i = 0; r == 0 && wanted >= THREADS && i < e->n_threads; i++)
 		if (e->threads[i] != e->pid)
 			r = add(ids, e->threads[i]);
-	if (r == 0 && groups)
+	if (r == 0 && wanted == GROUPS)
 		r = add(ids, e->pgid);
-	if (r == 0 && groups)
+	if (r == 0 && wanted == GROUPS)
 		r = add(ids, e->sid);
 	return r;
 }
 
-static int read_ids(int dirfd, bool groups, struct ids *ids, struct frem_error *err)
+static int read_ids(int dirfd, enum wanted wanted, struct ids *ids, struct frem_error *err)
 {
 	_cleanup_image_file_ struct image_file f = {0};
 	const uint8_t *data;
@@ -70,12 +74,26 @@ static int read_ids(int dirfd, bool groups, struct ids *ids, struct frem_error *
 		e = image_pstree__unpack(NULL, n, data);
 		if (!e)
 			return image_file_damaged(&f, err, "an unreadable entry");
-		r = add_task(ids, e, groups);
+		r = add_task(ids, e, wanted);
 		image_pstree__free_unpacked(e, NULL);
 		if (r < 0)
 			return frem_oom(err);
 	}
 	return r;
+}
+
+int image_pids_read(int dirfd, int32_t **ret, size_t *ret_n, struct frem_error *err)
+{
+	struct ids ids = {0};
+	int r = read_ids(dirfd, PROCESSES, &ids, err);
+
+	if (r < 0) {
+		free(ids.list);
+		return r;
+	}
+	*ret = ids.list;
+	*ret_n = ids.n;
+	return 0;
 }
 
 /* The id of the pid namespace that CRIU itself had at the dump. */
@@ -130,7 +148,7 @@ static bool brings_namespace(int dirfd, int32_t root)
 int image_pids_free(int dirfd, const struct image_map *map, struct frem_error *err)
 {
 	struct ids ids = {0};
-	int r = read_ids(dirfd, false, &ids, err);
+	int r = read_ids(dirfd, THREADS, &ids, err);
 
 	if (r == 0 && brings_namespace(dirfd, map->tasks[0].pid))
 		ids.n = 0;
@@ -164,7 +182,7 @@ void image_pids_avoid(int dirfd)
 	struct ids ids = {0};
 	int last, next;
 
-	if (!f || fscanf(f, "%d", &last) != 1 || read_ids(dirfd, true, &ids, NULL) < 0) {
+	if (!f || fscanf(f, "%d", &last) != 1 || read_ids(dirfd, GROUPS, &ids, NULL) < 0) {
 		free(ids.list);
 		return;
 	}

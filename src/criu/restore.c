@@ -9,6 +9,7 @@
 #include "criu/criu.h"
 #include "criu/image_files.h"
 #include "criu/image_map.h"
+#include "guard.h"
 #include "run.h"
 #include "streams.h"
 #include "tree.h"
@@ -19,6 +20,7 @@
 struct restore {
 	const struct criu_restore *r;
 	struct criu_session session;
+	struct guard guard;
 	struct image_map *map;
 	struct streams streams;
 	struct tree before; /* children of this process when it began */
@@ -107,8 +109,10 @@ static int serve(struct restore *run, char **ret_message, struct frem_error *err
 		if (r < 0)
 			return r;
 		if (resp->type == RPC_NOTIFY && resp->notify && resp->notify->script) {
-			if (resp->notify->has_pid)
+			if (resp->notify->has_pid) {
 				run->root = resp->notify->pid;
+				guard_watch(&run->guard, run->root);
+			}
 			call_hook(run, resp->notify->script);
 			criu_resp__free_unpacked(resp, NULL);
 			r = session_answer(&run->session, run->hook == 0, NULL, 0, err);
@@ -179,7 +183,9 @@ static int restore(struct restore *run, const struct criu_program *p, pid_t *ret
 	/* CRIU must not take a pid that it has to restore: in a young pid namespace, the next free
 	 * ones are just those */
 	image_pids_avoid(run->r->images_fd);
-	r = session_start(p, run->streams.fds, STREAMS, &run->session, err);
+	r = guard_start(&run->guard, err);
+	if (r == 0)
+		r = session_start(p, run->streams.fds, STREAMS, &run->session, err);
 	if (r < 0)
 		return r;
 	r = send_request(run, err);
@@ -205,6 +211,7 @@ int criu_restore(const struct criu_program *p, const struct criu_restore *r, pid
 		result = streams_connect(r->images_fd, &run.streams, err);
 	if (result == 0)
 		result = restore(&run, p, ret_pid, err);
+	guard_release(&run.guard);
 	streams_done(&run.streams);
 	tree_done(&run.before);
 	image_map_free(run.map);

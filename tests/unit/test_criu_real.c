@@ -308,6 +308,39 @@ static void restore_hooks(void **state)
 	assert_goes_on(f);
 }
 
+static int resume_and_die(void *arg, pid_t root, struct frem_error *err)
+{
+	(void)arg, (void)root, (void)err;
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+/* frem is killed when all is restored and about to run: the program must not run without it. */
+static void death_of_frem_ends_a_restore(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t count;
+	pid_t pid;
+
+	start(f, "tree", NULL, NULL, true);
+	assert_goes_on(f);
+	dump(f, (struct criu_dump){.stop = true});
+	end_victim(f);
+	pid = fork();
+	if (pid == 0) {
+		try_restore(f, (struct criu_restore){.hooks = {.pre_resume = resume_and_die}});
+		_exit(1);
+	}
+	waitpid(pid, NULL, 0);
+	for (int i = 0; i < 5000 && anything_left(f); i++)
+		usleep(1000);
+	assert_false(anything_left(f));
+	count = count_of(f);
+	restore(f, (struct criu_restore){0});
+	assert_goes_on(f);
+	assert_true(count_of(f) > count);
+}
+
 static void taken_pid(void **state)
 {
 	struct fixture *f = *state;
@@ -394,6 +427,7 @@ int main(int argc, char **argv)
 		VICTIM_TEST(failing_hook_lets_it_run),
 		VICTIM_TEST(death_of_frem_lets_it_run),
 		VICTIM_TEST(restore_hooks),
+		VICTIM_TEST(death_of_frem_ends_a_restore),
 		VICTIM_TEST(taken_pid),
 		VICTIM_TEST(refusals_are_passed_on),
 		VICTIM_TEST(impossible_targets),
