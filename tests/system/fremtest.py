@@ -54,10 +54,10 @@ class Result:
         return json.loads(self.out)
 
     def error(self):
-        """The one line of the error, which must be the first that starts with `frem: `."""
+        """The one line of the error: the last that starts with `frem: `, progress comes before."""
         lines = [line for line in self.err.splitlines() if line.startswith("frem: ")]
         assert lines, f"no line starts with 'frem: ' in:\n{self}"
-        return lines[0]
+        return lines[-1]
 
 
 class Frem:

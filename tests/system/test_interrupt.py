@@ -87,8 +87,8 @@ def test_checkpoint(stored, served_store, saved, victim, moment):
 @pytest.mark.parametrize("moment", range(4))
 def test_checkpoint_during_upload(frem, victim, hosts, store_dir, moment):
     """An interrupted upload takes back what it has stored."""
-    v = victim("touch_tenth", 40)
     both = hosts(20, 10)
+    v = victim("touch_tenth", 40, namespace=both.b)
     with lab.Served(store_dir, both.ip_a, both.a) as served:
         there = frem.at(served.url, namespace=both.b)
         process = there.start("checkpoint", "--pid", v.pid, "--name", "job", "--window", "1s")

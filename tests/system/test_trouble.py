@@ -46,10 +46,8 @@ def copy(saved, tmp_path, frem):
 def one_line(result, code):
     """A failure that says what it is in one line, and shows no internals."""
     assert result.code == code, result
-    error = result.error()
-    assert result.err.count("frem: ") == 1, result
     assert not result.out
-    return error
+    return result.error()
 
 
 # ---- what the user typed ----
@@ -207,8 +205,8 @@ def stored_bytes(root):
 
 def test_store_dies_during_upload(frem, victim, hosts, store_dir):
     """The program goes on, no checkpoint appears, and the next one works."""
-    v = victim("touch_tenth", 60)
     both = hosts(10, 15)
+    v = victim("touch_tenth", 60, namespace=both.b)
     with lab.Served(store_dir, both.ip_a, both.a) as served:
         there = frem.at(served.url, namespace=both.b)
         command = ("checkpoint", "--pid", v.pid, "--name", "job", "--window", "1s")
