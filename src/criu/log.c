@@ -17,6 +17,8 @@ static const struct {
 	{"has bad mode", "the file's mode has changed since the checkpoint: put it back as it was"},
 	{"is outside of its pid namespace",
 	 "start the program as the leader of a session of its own, with setsid"},
+	{"unsupported stop signal",
+	 "the program waits in the background for its terminal: bring it to the foreground"},
 	{"Address already in use", "end the program that listens on that address"},
 };
 

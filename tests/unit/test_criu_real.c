@@ -17,6 +17,8 @@
 #include "criu/image_dir.h"
 #include "criu/image_files.h"
 
+#define HOOK_SECONDS 11
+
 static void runs_on_and_comes_back(struct fixture *f, const char *role)
 {
 	start(f, role, NULL, NULL, true);
@@ -181,7 +183,7 @@ static int dump_hook(void *arg, const pid_t *pids, size_t n, struct frem_error *
 	if (h->answer)
 		usleep(100000);
 	else
-		sleep(12); /* longer than CRIU's own time-out of ten seconds */
+		sleep(HOOK_SECONDS); /* longer than CRIU's own time-out of ten seconds */
 	h->after = count_of(h->f);
 	return h->answer ? frem_fail(err, FREM_STORE, 0, "the hook says no") : 0;
 }
@@ -198,7 +200,7 @@ static void stop_waits_for_its_hook(void **state)
 	assert_int_equal(h.n, 3);
 	assert_int_equal(h.pids[0], f->pid);
 	assert_int_equal(h.before, h.after);
-	assert_true(f->frozen > 12000 && f->frozen < 14000);
+	assert_true(f->frozen > HOOK_SECONDS * 1000 && f->frozen < HOOK_SECONDS * 1000 + 3000);
 	assert_int_equal(state_of(f->pid), 'Z');
 	end_victim(f);
 	restore(f, (struct criu_restore){0});
@@ -341,6 +343,78 @@ static void death_of_frem_ends_a_restore(void **state)
 	assert_true(count_of(f) > count);
 }
 
+/* Ends CRIU, as the out-of-memory killer might. */
+static void kill_criu(void)
+{
+	char path[64], comm[32];
+	FILE *children, *f;
+	int pid;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	children = fopen(path, "re");
+	while (children && fscanf(children, "%d", &pid) == 1) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		f = fopen(path, "re");
+		if (f && fgets(comm, sizeof(comm), f) &&
+		    (strstr(comm, "criu\n") || strstr(comm, "ld-")))
+			kill(pid, SIGKILL);
+		if (f)
+			fclose(f);
+	}
+	if (children)
+		fclose(children);
+}
+
+static int kill_criu_dumping(void *arg, const pid_t *pids, size_t n, struct frem_error *err)
+{
+	(void)arg, (void)pids, (void)n, (void)err;
+	kill_criu();
+	return 0;
+}
+
+static int kill_criu_restoring(void *arg, pid_t root, struct frem_error *err)
+{
+	(void)arg, (void)root, (void)err;
+	kill_criu();
+	return 0;
+}
+
+static void death_of_criu(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, "tree", NULL, NULL, true);
+	assert_goes_on(f);
+	assert_true(try_dump(f, (struct criu_dump){.stop = true,
+						   .hooks = {.post_dump = kill_criu_dumping}}) < 0);
+	assert_non_null(strstr(f->err.text, "criu was killed by signal 9"));
+	assert_goes_on(f);
+	file_empty_dir(f->images);
+	dump(f, (struct criu_dump){.stop = true});
+	end_victim(f);
+	assert_true(try_restore(f, (struct criu_restore){
+					   .hooks = {.pre_resume = kill_criu_restoring}}) < 0);
+	assert_non_null(strstr(f->err.text, "criu was killed by signal 9"));
+	assert_false(anything_left(f));
+	restore(f, (struct criu_restore){0});
+	assert_goes_on(f);
+}
+
+/* Nobody listens on lazy-pages.socket. */
+static void lazy_without_a_pager(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, "plain", NULL, NULL, true);
+	assert_goes_on(f);
+	dump(f, (struct criu_dump){.stop = true});
+	end_victim(f);
+	assert_true(try_restore(f, (struct criu_restore){.lazy = true}) < 0);
+	assert_int_equal(f->err.code, FREM_REFUSED);
+	assert_true(f->err.detail[0] != '\0');
+	assert_false(anything_left(f));
+}
+
 static void taken_pid(void **state)
 {
 	struct fixture *f = *state;
@@ -428,6 +502,8 @@ int main(int argc, char **argv)
 		VICTIM_TEST(death_of_frem_lets_it_run),
 		VICTIM_TEST(restore_hooks),
 		VICTIM_TEST(death_of_frem_ends_a_restore),
+		VICTIM_TEST(death_of_criu),
+		VICTIM_TEST(lazy_without_a_pager),
 		VICTIM_TEST(taken_pid),
 		VICTIM_TEST(refusals_are_passed_on),
 		VICTIM_TEST(impossible_targets),
