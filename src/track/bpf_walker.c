@@ -140,7 +140,7 @@ static int read_kernel_word(struct bpf_walker *w, uint64_t address, uint64_t *re
 			    struct frem_error *err)
 {
 	struct young_bpf__bss *bss = w->skeleton->bss;
-	struct young_identity self;
+	struct young_task self;
 	struct bpf_link *link = NULL;
 	int r = bpf_walker_attach(w, getpid(), &link, err);
 
@@ -281,49 +281,48 @@ static int read_once(struct bpf_walker *w, struct bpf_link *link, void *out, siz
 	return 0;
 }
 
-int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_identity *ret,
+int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_task *ret,
 			struct frem_error *err)
 {
 	struct young_bpf__bss *bss = w->skeleton->bss;
-	struct young_identity id;
+	struct young_task task;
 	size_t size;
 	int r;
 
 	memset(&bss->expected, 0, sizeof(bss->expected));
-	r = read_once(w, link, &id, sizeof(id), &size, err);
+	r = read_once(w, link, &task, sizeof(task), &size, err);
 	if (r < 0)
 		return r;
-	if (size < sizeof(id))
+	if (size < sizeof(task))
 		return -ESRCH;
-	*ret = id;
+	*ret = task;
 	return 0;
 }
 
-int bpf_walker_walk(struct bpf_walker *w, struct bpf_link *link,
-		    const struct young_identity *expected, bool present, bpf_walker_take take,
-		    void *arg, struct frem_error *err)
+int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take take, void *arg,
+		    struct frem_error *err)
 {
 	struct young_bpf__bss *bss = w->skeleton->bss;
-	uint64_t before;
 	size_t size;
 	char none;
 	int r;
 
-	bss->expected = *expected;
-	bss->want_present = present;
-	bss->resume = 0;
-	do {
-		before = bss->resume;
-		r = read_once(w, link, &none, sizeof(none), &size, err);
+	bss->expected = walk->expected;
+	bss->want_present = walk->present;
+	bss->most_records = walk->most ? walk->most : YOUNG_RECORDS;
+	bss->resume = walk->resume;
+	r = read_once(w, walk->link, &none, sizeof(none), &size, err);
+	if (r < 0)
+		return r;
+	if (!bss->n_mappings || bss->replaced)
+		return -ESRCH;
+	for (uint32_t i = 0; i < bss->n_records; i++) {
+		r = take(arg, &w->records[i], err);
 		if (r < 0)
 			return r;
-		if (!bss->n_mappings || bss->replaced)
-			return -ESRCH;
-		for (uint32_t i = 0; i < bss->n_records; i++) {
-			r = take(arg, &w->records[i], err);
-			if (r < 0)
-				return r;
-		}
-	} while (bss->paused && bss->resume > before);
-	return 0;
+	}
+	if (!bss->paused || bss->resume <= walk->resume)
+		return 0;
+	walk->resume = bss->resume;
+	return 1;
 }

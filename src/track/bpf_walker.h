@@ -8,6 +8,7 @@
 #define FREM_TRACK_BPF_WALKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -28,18 +29,25 @@ void bpf_walker_free(struct bpf_walker *w);
 int bpf_walker_attach(struct bpf_walker *w, pid_t pid, struct bpf_link **ret,
 		      struct frem_error *err);
 /* Who the process is. -ESRCH: it has no memory (any more). */
-int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_identity *ret,
+int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_task *ret,
 			struct frem_error *err);
+
+struct bpf_walk {
+	struct bpf_link *link;
+	struct young_identity expected;
+	bool present;	 /* also units that have a page in memory but none accessed */
+	uint32_t most;	 /* units at a time; 0: as many as there is room for */
+	uint64_t resume; /* pages below this address are done; 0 at the start */
+};
 
 typedef int (*bpf_walker_take)(void *arg, const struct young_record *r, struct frem_error *err);
 
 /*
- * Gives every unit with an accessed page (with `present`, with any page in memory) to `take`, which
- * may end the walk by an error. A unit may come twice. -ESRCH: the process is not the expected one
- * any more.
+ * Gives the next units with an accessed page to `take`, by address; it may end the walk by an
+ * error. A unit may come twice. Returns 1 while there is more, then 0. -ESRCH: the process is not
+ * the expected one any more.
  */
-int bpf_walker_walk(struct bpf_walker *w, struct bpf_link *link,
-		    const struct young_identity *expected, bool present, bpf_walker_take take,
-		    void *arg, struct frem_error *err);
+int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take take, void *arg,
+		    struct frem_error *err);
 
 #endif

@@ -15,6 +15,11 @@ struct seq_file;
 
 struct mm_struct {
 	void *pgd;
+	struct {
+		struct {
+			long long counter;
+		} tlb_gen; /* x86 */
+	} context;
 };
 
 struct vm_area_struct {

@@ -15,6 +15,9 @@
 /* Unmapping more than 33 pages at once makes Linux drop every cached translation of the process
  * (arch/x86/mm/tlb.c, tlb_single_page_flush_ceiling). */
 #define FLUSH_PAGES 64
+/* Now and then, in one test of a thousand on a busy virtual machine, the bits of up to three pages
+ * come late. A wrong layout errs by hundreds. */
+#define MOST_WRONG (PAGES / 64)
 
 struct known {
 	uint8_t *memory; /* PAGES pages that are compared, then FLUSH_PAGES */
@@ -58,16 +61,19 @@ static int access_some(struct known *k, struct frem_error *err)
 
 static int walk_self(struct bpf_walker *w, struct known *k, struct frem_error *err)
 {
-	struct young_identity self;
-	struct bpf_link *link = NULL;
-	int r = bpf_walker_attach(w, getpid(), &link, err);
+	struct young_task self;
+	struct bpf_walk walk = {};
+	int r = bpf_walker_attach(w, getpid(), &walk.link, err);
 
 	if (r < 0)
 		return r;
-	r = bpf_walker_identify(w, link, &self, err);
+	r = bpf_walker_identify(w, walk.link, &self, err);
+	walk.expected = self.identity;
 	if (!r)
-		r = bpf_walker_walk(w, link, &self, false, note_found, k, err);
-	bpf_link__destroy(link);
+		do {
+			r = bpf_walker_next(w, &walk, note_found, k, err);
+		} while (r > 0);
+	bpf_link__destroy(walk.link);
 	return r == -ESRCH ? frem_fail(err, FREM_UNABLE, ESRCH, "walking this process") : r;
 }
 
@@ -75,7 +81,8 @@ int self_test(struct bpf_walker *w, struct frem_error *err)
 {
 	size_t size = (PAGES + FLUSH_PAGES) * PAGE;
 	struct known k = {};
-	int r, right = 1;
+	unsigned wrong = 0;
+	int r;
 
 	k.memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (k.memory == MAP_FAILED)
@@ -91,6 +98,6 @@ int self_test(struct bpf_walker *w, struct frem_error *err)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < PAGES; i++)
-		right &= k.found[i] == to_access(i);
-	return right;
+		wrong += k.found[i] != to_access(i);
+	return wrong <= MOST_WRONG;
 }

@@ -8,8 +8,8 @@
 
 /*
  * Clears the accessed bits of this process, accesses some pages of a mapping made for it, and
- * compares what the walker finds, page by page. 1: exactly those pages; 0: anything else; or a
- * negative errno where the test itself could not be run. The mapping lies across page tables.
+ * compares what the walker finds, page by page. 1: those pages; 0: anything else; or a negative
+ * errno where the test itself could not be run. The mapping lies across page tables.
  */
 int self_test(struct bpf_walker *w, struct frem_error *err);
 

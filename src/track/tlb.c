@@ -3,12 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -32,40 +30,11 @@ int clear_accessed(pid_t pid, struct frem_error *err)
 	return 0;
 }
 
-/* Field 28 of /proc/PID/stat: where the stack of the process began. 0 if it is not known. */
-static uintptr_t stack_start(pid_t pid)
+void make_cold(int fd, uint64_t address, size_t size)
 {
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[64], line[2048];
-	uintptr_t address = 0;
-	char *p;
+	struct iovec range = {(void *)(uintptr_t)address, size};
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f))
-		return 0;
-	p = strrchr(line, ')'); /* field 2, the command, may hold anything */
-	for (int field = 2; p && field < 28; field++)
-		p = strchr(p + 1, ' ');
-	if (!p || sscanf(p, " %" SCNuPTR, &address) != 1)
-		return 0;
-	return address;
-}
-
-void tlb_invalidate(pid_t pid)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t end = (stack_start(pid) & ~(page - 1)) + page;
-	struct iovec stack = {(void *)(end - 16 * page), 16 * page};
-	_cleanup_close_ int fd = -1;
-
-	if (end <= 16 * page)
-		return;
-	fd = pidfd_open(pid, 0);
-	if (fd < 0)
-		return;
-	/* ENOMEM: the lower part of the range is not mapped yet; the rest was done */
-	if (process_madvise(fd, &stack, 1, MADV_COLD, 0) < 0 && errno != ENOMEM)
-		log_debug("process %d: cannot flush cached translations, ignoring: %s", (int)pid,
-			  strerror(errno));
+	/* ENOMEM: a part of it is not mapped; the rest was done */
+	if (process_madvise(fd, &range, 1, MADV_COLD, 0) < 0 && errno != ENOMEM)
+		log_debug("process_madvise, ignoring: %s", strerror(errno));
 }

@@ -6,6 +6,8 @@
 #ifndef FREM_TRACK_TLB_H
 #define FREM_TRACK_TLB_H
 
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -14,16 +16,11 @@
 int clear_accessed(pid_t pid, struct frem_error *err);
 
 /*
- * With all threads of the process frozen: makes every processor drop its cached translations of the
- * process before it runs again. Best effort.
- *
- * Since Linux 5.11 clear_refs itself leaves them alone when it clears accessed bits. They survive a
- * freeze where processors tag them by address space (PCID). But the kernel counts the flushes of an
- * address space, and a processor that missed one, however small, drops all of it when it switches
- * to the address space. One page that changes is enough: process_madvise(MADV_COLD) on the
- * stack clears accessed bits, too, with a flush, and has no other effect than that those pages
- * stand nearer to the end of the queue should memory run short.
+ * Clears the accessed bits of a range of the process with a flush of cached translations; its pages
+ * move nearer to the end of the queue should memory run short, and that is all that happens to
+ * them. fd: a pidfd. To leave huge pages whole, the range has to be whole units of 2 MB; parts of
+ * it may be unmapped. Best effort.
  */
-void tlb_invalidate(pid_t pid);
+void make_cold(int fd, uint64_t address, size_t size);
 
 #endif

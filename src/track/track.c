@@ -2,7 +2,6 @@
 #include "track/track.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,8 +47,8 @@ struct tracker {
 	struct touched_set *set;
 	struct armed_task *tasks;
 	size_t n_tasks;
-	uint64_t frozen_ns;
-	uint64_t cpu_ns;    /* of arming and scans */
+	uint64_t frozen_ns; /* processor time of arming */
+	uint64_t cpu_ns;    /* of scans */
 	uint32_t *scan_ms;  /* by scan number; the first is 1 */
 	size_t cap_scan_ms; /* entries */
 	unsigned scans;
@@ -179,8 +178,8 @@ int tracker_arm(struct tracker *t, const pid_t *pids, size_t n, struct frem_erro
 	for (size_t i = 0; i < n; i++)
 		t->tasks[i] = (struct armed_task){pids[i], inner_pid(pids[i])};
 	r = t->backend->ops->arm(t->backend, pids, n, err);
-	t->frozen_ns = clock_ns() - begin;
-	t->cpu_ns += thread_cpu_ns() - cpu;
+	t->frozen_ns = thread_cpu_ns() - cpu;
+	log_debug("tracking: armed %zu tasks in %.3f ms", n, clock_ms_since(begin));
 	t->start = clock_ns();
 	t->stop = t->start;
 	return r < 0 ? frem_context(err, r, "tracking") : 0;
@@ -363,7 +362,7 @@ static void fill_info(const struct tracker *t, struct touch_info *info)
 	snprintf(info->ended, sizeof(info->ended), "%s", t->ended);
 	info->window_ms = window_ms < UINT32_MAX ? (uint32_t)window_ms : UINT32_MAX;
 	info->scans = t->scans;
-	info->overhead_ms = (double)t->cpu_ns / NSEC_PER_MSEC;
+	info->overhead_ms = (double)(t->frozen_ns + t->cpu_ns) / NSEC_PER_MSEC;
 	info->frozen_ms = (double)t->frozen_ns / NSEC_PER_MSEC;
 }
 

@@ -13,6 +13,7 @@
 #include "young.h"
 
 #include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 char LICENSE[] SEC("license") = "GPL";
@@ -34,8 +35,9 @@ __u32 levels;
 struct young_identity expected; /* of the process; zero: only tell it, by the iterator's output */
 __u64 resume;			/* pages below this address are done */
 __u32 want_present;		/* 1: also units in which nothing was touched */
-__u32 thread;			/* 0; then the thread through which this read sees the memory */
-__u64 peek_at;			/* a kernel address to read into `peeked`, or 0 */
+__u32 most_records;
+__u32 thread;  /* 0; then the thread through which this read sees the memory */
+__u64 peek_at; /* a kernel address to read into `peeked`, or 0 */
 
 /* Told to the user */
 __u64 peeked;
@@ -103,25 +105,31 @@ static __always_inline __u64 find_directory_entry(struct walk *w, unsigned *gap)
 	return entry_at(address, pt_index(w->at, 2));
 }
 
-static __always_inline void read_table(__u64 address)
+/* read_table() and record() are global functions for the verifier's sake: it checks such a function
+ * once, not again for every way that leads to it. That makes loading ten times faster. */
+__noinline int read_table(__u64 address)
 {
+	__u64 wanted = want_present ? ~0ULL : PT_ACCESSED;
 	int i, j;
 
 	n_tables++;
 	/* On failure the helper has filled the table with zeroes. */
 	bpf_probe_read_kernel(table, sizeof(table), (void *)address);
-	for (i = 0; i < (int)YOUNG_WORDS; i++) {
-		__u64 touched = 0, present = 0;
+	for (i = 0; i < (int)PT_ENTRIES / 8; i++) {
+		__u64 *entries = table + i * 8, any = 0;
+		__u8 touched = 0, present = 0;
 
-		for (j = 0; j < 64; j++) {
-			__u64 entry = table[i * 64 + j];
-
-			touched |= pt_page_accessed(entry) << j;
-			present |= pt_page_present(entry) << j;
-		}
-		unit_touched[i] = touched;
-		unit_present[i] = present;
+		for (j = 0; j < 8; j++)
+			any |= entries[j];
+		if (any & wanted)
+			for (j = 0; j < 8; j++) {
+				touched |= pt_page_accessed(entries[j]) << j;
+				present |= pt_page_present(entries[j]) << j;
+			}
+		((__u8 *)unit_touched)[i] = touched;
+		((__u8 *)unit_present)[i] = present;
 	}
+	return 0;
 }
 
 static __always_inline void read_leaf(__u64 entry)
@@ -152,7 +160,7 @@ static __always_inline __u64 word_mask(int i, __u64 first, __u64 end)
 }
 
 /* Copies what lies within [at, end) to the record of the unit; 1 if there is no room. */
-static __always_inline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
+__noinline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
 {
 	__u64 start = unit << YOUNG_UNIT_SHIFT, touched[YOUNG_WORDS], any = 0;
 	__u64 first = (at - start) >> PT_PAGE_SHIFT;
@@ -180,6 +188,8 @@ static __always_inline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
 			r = 0;
 	}
 	if (!r) {
+		if (index >= most_records)
+			return 1;
 		r = bpf_map_lookup_elem(&records, &index);
 		if (!r)
 			return 1;
@@ -235,10 +245,14 @@ static __always_inline int can_matter(struct vm_area_struct *vma)
 	return !vma->vm_file && !(vma->vm_flags & (VM_SHARED | VM_PFNMAP | VM_IO | VM_HUGETLB));
 }
 
-static __always_inline void tell_identity(struct seq_file *seq, const struct young_identity *id)
+static __always_inline void tell_task(struct seq_file *seq, const struct young_identity *id,
+				      struct mm_struct *mm)
 {
-	if (!n_mappings)
-		bpf_seq_write(seq, id, sizeof(*id));
+	struct young_task t = {.identity = *id};
+
+	if (bpf_core_field_exists(mm->context.tlb_gen.counter))
+		t.flushes = mm->context.tlb_gen.counter;
+	bpf_seq_write(seq, &t, sizeof(t));
 }
 
 SEC("iter/task_vma")
@@ -261,11 +275,12 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 		peeked = entry_at(peek_at, 0);
 	id.start_time = task->group_leader->start_time;
 	id.exec_id = task->self_exec_id;
-	if (!expected.start_time)
-		tell_identity(ctx->meta->seq, &id);
 	n_mappings++;
-	if (!expected.start_time)
+	if (!expected.start_time) {
+		if (n_mappings == 1)
+			tell_task(ctx->meta->seq, &id, vma->vm_mm);
 		return 0;
+	}
 	if (id.start_time != expected.start_time || id.exec_id != expected.exec_id) {
 		replaced = 1;
 		return 0;

@@ -27,4 +27,9 @@ struct young_identity {
 	__u64 exec_id;
 };
 
+struct young_task {
+	struct young_identity identity;
+	__u64 flushes; /* of cached translations of its memory so far; 0 if that is not counted */
+};
+
 #endif

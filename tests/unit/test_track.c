@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The tracker against real processes with known patterns of accesses. */
+#include <dirent.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "track/track.h"
+#include "track_child.h"
+
+#define MB_PAGES (1048576u / PAGE)
+#define PATIENCE_MS 20000.0
+
+/* ---- a tracked child ---- */
+
+static void assert_ok(int r, const struct frem_error *err)
+{
+	if (r < 0)
+		fail_msg("%s (%s)", err->text, err->hint);
+}
+
+static struct tracker *open_tracker(void)
+{
+	struct frem_error err = {};
+	struct tracker *t = NULL;
+
+	assert_ok(tracker_new(&t, &err), &err);
+	return t;
+}
+
+/* Arms stopped children and lets them run. */
+static void arm_and_start(struct tracker *t, const struct child *children, size_t n)
+{
+	struct frem_error err = {};
+	pid_t pids[4];
+
+	for (size_t i = 0; i < n; i++)
+		pids[i] = children[i].pid;
+	assert_ok(tracker_arm(t, pids, n, &err), &err);
+	for (size_t i = 0; i < n; i++)
+		child_continue(&children[i]);
+	assert_ok(tracker_start(t, &err), &err);
+}
+
+/* For waits on what only a later scan can tell. */
+static void breathe(uint64_t since)
+{
+	struct timespec pause = {0, 200000};
+
+	assert_true(clock_ms_since(since) < PATIENCE_MS);
+	nanosleep(&pause, NULL);
+}
+
+static uint64_t pages_seen(struct tracker *t)
+{
+	uint64_t pages;
+
+	tracker_poll(t, &pages);
+	return pages;
+}
+
+/*
+ * How many of n accessed pages have to be found. On bare metal it is all of them; a virtual machine
+ * with emulated page tables loses the accessed bits of one page in 100,000.
+ */
+static uint64_t nearly(uint64_t n)
+{
+	return n - n / 50;
+}
+
+/* Until n pages more than `before` have been seen. */
+static void wait_for_pages(struct tracker *t, uint64_t before, uint64_t n)
+{
+	uint64_t since = clock_ns();
+
+	while (pages_seen(t) < before + nearly(n))
+		breathe(since);
+}
+
+static void wait_for_state(struct tracker *t, enum track_state state)
+{
+	uint64_t since = clock_ns();
+
+	while (tracker_poll(t, NULL) != state)
+		breathe(since);
+}
+
+/* What the tracker found in the children's memory: lazy page numbers are those of the first child's
+ * pages, then those of the second's. pid: what the image calls the first one, 0 for its real pid.
+ */
+static struct touch_set *result(struct tracker *t, const struct child *children, size_t n,
+				pid_t pid)
+{
+	struct image_extent extents[4];
+	struct image_task tasks[4] = {};
+	struct image_map map = {.tasks = tasks, .n_tasks = n};
+	struct frem_error err = {};
+	struct touch_set *set = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		extents[i] = (struct image_extent){.address = (uintptr_t)children[i].memory,
+						   .pages = children[i].pages,
+						   .first = map.lazy_pages};
+		tasks[i] = (struct image_task){.pid = pid && !i ? pid : children[i].pid,
+					       .alive = 1,
+					       .first = map.lazy_pages,
+					       .lazy_pages = children[i].pages,
+					       .extents = &extents[i],
+					       .n_extents = 1};
+		map.lazy_pages += children[i].pages;
+	}
+	assert_ok(tracker_result(t, &map, &set, &err), &err);
+	return set;
+}
+
+/* By lazy page: 0, or 1 + the time at which it was first seen touched. Checks the runs' form. */
+static uint32_t *by_page(const struct touch_set *set, uint64_t pages)
+{
+	uint32_t *when = calloc(pages, sizeof(*when)), last = 0;
+	uint64_t n = 0;
+
+	assert_non_null(when);
+	for (size_t i = 0; i < set->n_runs; i++) {
+		const struct touch_run *r = &set->runs[i];
+
+		assert_true(r->pages > 0 && r->first + r->pages <= pages);
+		assert_true(r->ms >= last);
+		last = r->ms;
+		for (uint32_t k = 0; k < r->pages; k++) {
+			assert_int_equal(when[r->first + k], 0);
+			when[r->first + k] = r->ms + 1;
+		}
+		n += r->pages;
+	}
+	assert_int_equal(n, set->pages);
+	return when;
+}
+
+static uint64_t count(const uint32_t *when, uint64_t first, uint64_t end, uint64_t step)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = first; i < end; i += step)
+		n += when[i] != 0;
+	return n;
+}
+
+/* Pages [first, end) were found, and no page but those. */
+static void assert_found(const struct touch_set *set, uint64_t pages, uint64_t first, uint64_t end)
+{
+	_cleanup_free_ uint32_t *when = by_page(set, pages);
+	uint64_t n = count(when, first, end, 1);
+
+	assert_true(n >= nearly(end - first));
+	assert_int_equal(set->pages, n);
+}
+
+static int skip_without_root(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	return 0;
+}
+
+/* ---- what is found, and in what order ---- */
+
+#define TENTH_CHUNKS 8u
+
+/* The chunks are slices of the memory, in this order; every tenth page of each is touched. */
+static const unsigned tenth_order[TENTH_CHUNKS] = {5, 2, 7, 0, 3, 6, 1, 4};
+
+static void touch_tenth(struct tracker *t, const struct child *c)
+{
+	uint64_t slice = c->pages / TENTH_CHUNKS;
+
+	for (unsigned i = 0; i < TENTH_CHUNKS; i++) {
+		uint64_t first = tenth_order[i] * slice, before = pages_seen(t);
+
+		child_do(c, i % 2 ? CHILD_WRITE : CHILD_READ, first, first + slice, 10);
+		wait_for_pages(t, before, (slice + 9) / 10);
+	}
+}
+
+static void check_order(const uint32_t *when, uint64_t slice)
+{
+	uint32_t last = 0;
+
+	for (unsigned i = 0; i < TENTH_CHUNKS; i++) {
+		uint64_t first = tenth_order[i] * slice;
+		uint32_t earliest = UINT32_MAX, latest = 0;
+
+		for (uint64_t p = first; p < first + slice; p += 10) {
+			earliest = when[p] && when[p] < earliest ? when[p] : earliest;
+			latest = when[p] > latest ? when[p] : latest;
+		}
+		assert_true(earliest >= last);
+		last = latest;
+	}
+}
+
+static void test_tenth(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	_cleanup_free_ uint32_t *when = NULL;
+	struct child c = {};
+	uint64_t slice, want, hits = 0;
+
+	(void)state;
+	child_start(&c, 512 * MB_PAGES, 0);
+	arm_and_start(t, &c, 1);
+	touch_tenth(t, &c);
+	assert_int_equal(tracker_poll(t, NULL), TRACK_RUNNING);
+	tracker_stop(t, "asked");
+	set = result(t, &c, 1, 0);
+	when = by_page(set, c.pages);
+	slice = c.pages / TENTH_CHUNKS;
+	want = TENTH_CHUNKS * ((slice + 9) / 10);
+	for (unsigned i = 0; i < TENTH_CHUNKS; i++)
+		hits += count(when, i * slice, (i + 1) * slice, 10);
+	print_message("touched %lu pages, found %lu of them and %lu others; %u scans in %u ms; "
+		      "%.2f ms of processor time, %.2f ms of it frozen\n",
+		      want, hits, set->pages - hits, set->info.scans, set->info.window_ms,
+		      set->info.overhead_ms, set->info.frozen_ms);
+	assert_true(hits >= want - want * 3 / 100);
+	assert_true(set->pages - hits <= want * 3 / 100);
+	check_order(when, slice);
+	assert_string_equal(set->info.backend, "accessed-bits");
+	assert_string_equal(set->info.ended, "asked");
+	assert_true(set->info.scans >= TENTH_CHUNKS);
+	assert_true(set->info.overhead_ms >= set->info.frozen_ms && set->info.frozen_ms > 0);
+	child_done(&c);
+}
+
+static void test_nothing_before_arming(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	struct child c = {};
+
+	(void)state;
+	child_start(&c, 16 * MB_PAGES, 0);
+	arm_and_start(t, &c, 1);
+	/* a command, so that the child ran and was scanned, that touches one page */
+	child_do(&c, CHILD_READ, 100, 101, 1);
+	tracker_stop(t, "asked");
+	set = result(t, &c, 1, 0);
+	assert_found(set, c.pages, 100, 101);
+	child_done(&c);
+}
+
+static void test_two_processes(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	_cleanup_free_ uint32_t *when = NULL;
+	const uint32_t *second;
+	struct child c[2] = {};
+	uint64_t before;
+
+	(void)state;
+	child_start(&c[0], 16 * MB_PAGES, 0);
+	child_start(&c[1], 16 * MB_PAGES, 0);
+	arm_and_start(t, c, 2);
+	before = pages_seen(t);
+	child_do(&c[1], CHILD_WRITE, 700, 900, 1);
+	wait_for_pages(t, before, 200);
+	child_do(&c[0], CHILD_READ, 10, 20, 1);
+	tracker_stop(t, "asked");
+	set = result(t, c, 2, 0);
+	when = by_page(set, 2 * c[0].pages);
+	second = when + c[0].pages;
+	assert_true(count(second, 700, 900, 1) >= nearly(200));
+	assert_int_equal(count(when, 10, 20, 1), 10);
+	assert_int_equal(count(when, 0, 2 * c[0].pages, 1), set->pages);
+	assert_int_equal(set->pages, count(second, 700, 900, 1) + 10);
+	assert_true(second[700] <= when[10]); /* the second process was first */
+	child_done(&c[0]);
+	child_done(&c[1]);
+}
+
+/* A huge page has one accessed bit: all of it counts, and nothing beside it. */
+static void test_huge_page(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	struct child c = {};
+
+	(void)state;
+	child_start(&c, 16 * MB_PAGES, CHILD_HUGE);
+	arm_and_start(t, &c, 1);
+	child_do(&c, CHILD_READ, 3 * 512 + 77, 3 * 512 + 78, 1);
+	tracker_stop(t, "asked");
+	set = result(t, &c, 1, 0);
+	child_done(&c);
+	assert_int_equal(set->n_runs, 1);
+	if (set->pages == 1)
+		skip(); /* no huge pages here */
+	assert_int_equal(set->runs[0].first, 3 * 512);
+	assert_int_equal(set->pages, 512);
+}
+
+/* ---- translations that a processor still holds ---- */
+
+#define HOT_ROUNDS 100u
+
+static void wait_for_passes(const struct child *c, uint64_t more)
+{
+	uint64_t since = clock_ns();
+
+	for (unsigned i = 0; i < CHILD_THREADS; i++) {
+		uint64_t before = c->shared->passes[i];
+
+		while (c->shared->passes[i] < before + more)
+			breathe(since);
+	}
+}
+
+static uint64_t missed_hot_pages(const struct child *c)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	_cleanup_free_ uint32_t *when = NULL;
+
+	child_stop(c);
+	arm_and_start(t, c, 1);
+	wait_for_passes(c, 2);
+	tracker_stop(t, "asked");
+	set = result(t, c, 1, 0);
+	when = by_page(set, c->pages);
+	assert_int_equal(count(when, CHILD_THREADS * HOT_PAGES, c->pages, 1), 0);
+	return CHILD_THREADS * HOT_PAGES - count(when, 0, CHILD_THREADS * HOT_PAGES, 1);
+}
+
+/*
+ * Two threads use the same few pages all the time, and go on at once when they are continued. With
+ * stale translations, 0.3 to 4 % of these pages are missed. On a virtual machine with emulated
+ * page tables, one in 40,000 is all the same.
+ */
+static void test_hot_threads(void **state)
+{
+	struct child c = {};
+	uint64_t missed = 0;
+
+	(void)state;
+	child_start(&c, 16 * MB_PAGES, 0);
+	child_continue(&c);
+	child_do(&c, CHILD_SPIN, 0, 0, 0);
+	for (unsigned round = 0; round < HOT_ROUNDS; round++)
+		missed += missed_hot_pages(&c);
+	print_message("100 rounds of %u hot pages: %lu missed\n", CHILD_THREADS * HOT_PAGES,
+		      missed);
+	assert_int_equal(missed, 0);
+	child_done(&c);
+}
+
+/* ---- how a window can end ---- */
+
+static void test_exec(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	struct child c = {};
+	uint64_t before;
+
+	(void)state;
+	child_start(&c, 16 * MB_PAGES, 0);
+	arm_and_start(t, &c, 1);
+	before = pages_seen(t);
+	child_do(&c, CHILD_READ, 40, 240, 1);
+	wait_for_pages(t, before, 200);
+	child_do(&c, CHILD_EXEC, 0, 0, 0);
+	wait_for_state(t, TRACK_ENDED);
+	tracker_stop(t, "program-ended");
+	set = result(t, &c, 1, 0);
+	assert_found(set, c.pages, 40, 240);
+	child_done(&c);
+}
+
+static void test_exit(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	struct child c[2] = {};
+	uint64_t before;
+
+	(void)state;
+	child_start(&c[0], 16 * MB_PAGES, 0);
+	child_start(&c[1], 16 * MB_PAGES, 0);
+	arm_and_start(t, c, 2);
+	before = pages_seen(t);
+	child_do(&c[0], CHILD_READ, 40, 240, 1);
+	wait_for_pages(t, before, 200);
+	child_do(&c[0], CHILD_EXIT, 0, 0, 0);
+	assert_int_equal(waitid(P_PID, c[0].pid, &(siginfo_t){}, WEXITED | WNOWAIT), 0);
+	/* one is left, and is still tracked */
+	before = pages_seen(t);
+	child_do(&c[1], CHILD_READ, 0, 500, 1);
+	wait_for_pages(t, before, 500);
+	assert_int_equal(tracker_poll(t, NULL), TRACK_RUNNING);
+	child_do(&c[1], CHILD_EXIT, 0, 0, 0);
+	wait_for_state(t, TRACK_ENDED);
+	tracker_stop(t, "program-ended");
+	set = result(t, c, 2, 0);
+	assert_true(set->pages <= 700 && set->pages >= nearly(700));
+	child_done(&c[0]);
+	child_done(&c[1]);
+}
+
+static void test_gone_before_arming(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	struct frem_error err = {};
+	struct child c = {};
+	pid_t pid;
+
+	(void)state;
+	child_start(&c, MB_PAGES, 0);
+	pid = c.pid;
+	child_done(&c);
+	assert_ok(tracker_arm(t, &pid, 1, &err), &err);
+	assert_ok(tracker_start(t, &err), &err);
+	wait_for_state(t, TRACK_ENDED);
+	tracker_stop(t, "program-ended");
+	set = result(t, &c, 1, 0);
+	assert_int_equal(set->pages, 0);
+}
+
+static void test_saturated(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	struct child c = {};
+
+	(void)state;
+	child_start(&c, 64 * MB_PAGES, 0);
+	arm_and_start(t, &c, 1);
+	wait_for_pages(t, 0, 1); /* the first scan found what is resident */
+	child_do(&c, CHILD_READ, 0, c.pages / 2, 1);
+	wait_for_pages(t, 0, c.pages / 2);
+	assert_int_equal(tracker_poll(t, NULL), TRACK_RUNNING);
+	child_do(&c, CHILD_READ, c.pages / 2, c.pages, 1);
+	wait_for_state(t, TRACK_SATURATED);
+	child_done(&c);
+}
+
+/* ---- pid namespaces ---- */
+
+#define INSIDE "inside-pid-namespace"
+
+/* Runs this program once more, as process 1 of a pid namespace with a /proc to match. */
+static void test_inside_pid_namespace(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	fflush(stdout);
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD | CLONE_NEWPID | CLONE_NEWNS, NULL, NULL, NULL,
+			     NULL);
+	assert_true(pid >= 0);
+	if (!pid) {
+		if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("proc", "/proc", "proc", 0, NULL))
+			_exit(3);
+		execl("/proc/self/exe", INSIDE, NULL);
+		_exit(4);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* The tracker is outside; the image names the task by its pid inside. */
+static void test_into_pid_namespace(void **state)
+{
+	_cleanup_tracker_ struct tracker *t = open_tracker();
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	struct child c = {};
+
+	(void)state;
+	child_start(&c, 16 * MB_PAGES, CHILD_OWN_PIDS);
+	arm_and_start(t, &c, 1);
+	child_do(&c, CHILD_READ, 5, 9, 1);
+	tracker_stop(t, "asked");
+	set = result(t, &c, 1, 1);
+	assert_found(set, c.pages, 5, 9);
+	child_done(&c);
+}
+
+/* ---- what the machine can do ---- */
+
+static void test_probe(void **state)
+{
+	struct track_backend_info info[4];
+	size_t n = track_probe(info, 4);
+
+	(void)state;
+	assert_true(n >= 1);
+	assert_string_equal(info[0].name, "accessed-bits");
+	if (!info[0].works)
+		fail_msg("%s", info[0].why);
+	assert_int_equal(track_probe(info, 0), 0);
+}
+
+/* Without privileges the probe says so, and what to do. */
+static void test_probe_unprivileged(void **state)
+{
+	pid_t pid = fork();
+	int status;
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (!pid) {
+		struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+		struct __user_cap_data_struct none[2] = {};
+		struct track_backend_info info[1];
+
+		if (syscall(SYS_capset, &head, none))
+			_exit(2);
+		track_probe(info, 1);
+		_exit(!info[0].works && strstr(info[0].why, "root") ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static size_t open_descriptors(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static void test_nothing_left_behind(void **state)
+{
+	size_t before = open_descriptors();
+	struct child c = {};
+
+	(void)state;
+	child_start(&c, MB_PAGES, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		_cleanup_tracker_ struct tracker *t = open_tracker();
+
+		if (i > 0)
+			arm_and_start(t, &c, 1);
+		if (i > 1)
+			tracker_stop(t, "asked");
+		child_continue(&c);
+		child_stop(&c);
+	}
+	child_done(&c);
+	assert_int_equal(open_descriptors(), before);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_probe, skip_without_root),
+		cmocka_unit_test_setup(test_tenth, skip_without_root),
+		cmocka_unit_test_setup(test_nothing_before_arming, skip_without_root),
+		cmocka_unit_test_setup(test_two_processes, skip_without_root),
+		cmocka_unit_test_setup(test_huge_page, skip_without_root),
+		cmocka_unit_test_setup(test_hot_threads, skip_without_root),
+		cmocka_unit_test_setup(test_exec, skip_without_root),
+		cmocka_unit_test_setup(test_exit, skip_without_root),
+		cmocka_unit_test_setup(test_gone_before_arming, skip_without_root),
+		cmocka_unit_test_setup(test_saturated, skip_without_root),
+		cmocka_unit_test_setup(test_inside_pid_namespace, skip_without_root),
+		cmocka_unit_test_setup(test_into_pid_namespace, skip_without_root),
+		cmocka_unit_test(test_probe_unprivileged),
+		cmocka_unit_test_setup(test_nothing_left_behind, skip_without_root),
+	};
+
+	const struct CMUnitTest inside[] = {
+		cmocka_unit_test(test_two_processes),
+		cmocka_unit_test(test_exec),
+		cmocka_unit_test(test_exit),
+	};
+
+	child_after_exec(argc, argv);
+	if (argc == 1 && !strcmp(argv[0], INSIDE))
+		return cmocka_run_group_tests(inside, NULL, NULL);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
