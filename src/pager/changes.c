@@ -4,51 +4,82 @@
  *
  * A thread that changes its address space counts itself in the userfaultfd's counter of running
  * changes, under the lock of the address space, makes the change, lets go of the lock, queues its
- * event, sleeps until the event is read, and counts itself out. So two threads may queue their
- * events in the other order than they made their changes. Only moves make this matter: all other
- * events commute as far as a page's place goes. The cases, with X free after one thread's change
- * and then chosen by the kernel for another thread's mremap:
+ * event, sleeps until the event is read, and counts itself out. So a thread that is held up between
+ * lock and queue has its event read after those of changes that were made later. As long as nothing
+ * is moved, that does not matter: the other events commute. A move matters where its destination is
+ * a place that another thread has just left or unmapped:
  *
- *   a) mm: unmap X, move Z to X.      read: move Z to X, unmap X
- *      Also one mremap from X alone gives this: it reports the move, then, by itself and later, the
- *      unmapping of X, and meanwhile X may have been taken.
- *   b) mm: move X to Y, move Z to X.  read: move Z to X, move X to Y
+ *   a) made: unmap X, move Z to X.        read: move Z to X, unmap X
+ *   b) made: move X to Y, move Z to X.    read: move Z to X, move X to Y
+ *
+ * Besides, every mremap that moves X reports, after the move and by itself, that X was unmapped:
+ * the trailing event. Meanwhile X may have been taken, as in (a). It says nothing new and is left
+ * out. (A move without it was MREMAP_DONTUNMAP: X stays mapped, empty.)
  *
  * While any change has not been read and slept off, the counter is not zero, and UFFDIO_COPY and
- * UFFDIO_ZEROPAGE refuse with EAGAIN. So whenever one of them does anything else, or the counter is
- * seen to be zero, every change made before is known: the space is calm. Two events read with a
- * calm moment in between are in their true order; only events of one window between calm moments
- * can be in doubt. Within a window we remember the moves, and when a later event touches the
- * destination of a move we do not decide before the next calm moment, when the kernel can be asked
- * whether anything is mapped there:
+ * UFFDIO_ZEROPAGE refuse with EAGAIN. When the counter is zero, all changes made before are known:
+ * the space is calm. Changes before and after a calm moment are in their true order. So from the
+ * first move on, events are put off until the next calm moment; nothing could be put in place
+ * sooner anyway. Then the kernel can be asked what is mapped (it says EAGAIN when the moment has
+ * passed), and the order is examined for each stretch of addresses to which something was moved:
  *
- *   - something is: the move came last. A munmap read after it was (a) and is without effect there.
- *     A move away that was read after it was (b), or some chain of moves: its pages cannot be told
- *     apart, and the tree is ended rather than given wrong memory.
- *   - nothing is: the order of reading is the true one.
+ *   A stretch is taken (moved to: in) and left (moved from or unmapped: out) by turns; that is what
+ *   an address space is. No thread can use what another one's mremap has placed before that mremap
+ *   returned, hence before its events were read. So an out that is read before an in was made
+ * before it, and two ins are read in their order; only an out may be read too late. If, as read,
+ * ins and outs take turns and the last of them agrees with what is mapped now, the order of reading
+ * is the only possible one: going from the front, each in must be followed by one out before the
+ *   next in, and the out that was read between them can be nowhere else.
  *
- * That is conclusive while each range is the source, and the destination, of one move of the window
- * at most; with more, the tree is ended as well. Both take threads that move memory onto each
- * other's tracks within the microseconds between a change and its event, and are all but unseen.
+ *   If they do not, and leaving one munmap out makes them, that munmap was (a): it took away what
+ *   had been there before, and has no effect on what came. Otherwise, as with (b), the pages cannot
+ *   be told apart, and the tree is ended rather than given wrong memory. That takes a thread held
+ * up within the microsecond between lock and queue for as long as another one's whole mremap.
  *
- * A fork that runs beside a munmap or mremap of another thread may be read in the wrong order too.
- * The child then has nothing at the place in question. Only memory is concerned that another thread
- * was taking away at that moment, which the child cannot use in any order it could rely on.
+ * A fork that runs beside a munmap or mremap of another thread may be read too late or too soon as
+ * well. The child may then have nothing at the place in question. Only memory is concerned that
+ * another thread was taking away at that moment, which the child cannot use in any order it could
+ * rely on.
  */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "engine_impl.h"
 #include "uffd.h"
 
+/* More than that without a calm moment, and the examination would take too long. */
 #define CHANGES_MAX 4096u
+
+/* A stretch of addresses on which an event is without effect. */
+struct stale {
+	size_t change;
+	uint64_t start, end;
+};
+
+/* The examination of what was put off. */
+struct order {
+	struct member *m;
+	const struct change *c;
+	size_t n;
+	bool *trailing; /* per change */
+	bool *stays;	/* moves whose source stays mapped */
+	struct stale *stale;
+	size_t n_stale, cap_stale;
+};
+
+enum turn {
+	TURN_NONE,
+	TURN_IN,
+	TURN_OUT,
+};
 
 static int push(struct changes *list, const struct change *c, struct frem_error *err)
 {
 	if (list->n == CHANGES_MAX)
 		return frem_fail(err, FREM_FAILED, 0,
-				 "a program moved its memory %u times without a pause",
+				 "threads of the program moved memory %u times without a pause",
 				 CHANGES_MAX);
 	if (list->n == list->cap) {
 		size_t cap = list->cap ? 2 * list->cap : 8;
@@ -63,143 +94,230 @@ static int push(struct changes *list, const struct change *c, struct frem_error 
 	return 0;
 }
 
+int changes_take(struct member *m, const struct change *c, struct frem_error *err)
+{
+	if (m->undecided.n || c->event == UFFD_EVENT_REMAP)
+		return push(&m->undecided, c, err);
+	return change_apply(m, c, err);
+}
+
+static bool covers(uint64_t start, uint64_t len, uint64_t address)
+{
+	return address >= start && address - start < len;
+}
+
 static bool overlap(uint64_t a, uint64_t a_len, uint64_t b, uint64_t b_len)
 {
 	return a < b + b_len && b < a + a_len;
 }
 
-/* Whether the event touches a place to which something was moved in this window. */
-static bool in_doubt(const struct member *m, const struct change *c)
+/* Finds each move's trailing event. */
+static void find_trailing(struct order *o)
 {
-	if (c->event == UFFD_EVENT_FORK)
-		return false;
-	for (size_t i = 0; i < m->window.n; i++) {
-		const struct change *w = &m->window.c[i];
+	for (size_t i = 0; i < o->n; i++) {
+		const struct change *a = &o->c[i];
 
-		if (overlap(c->from, c->len, w->to, w->len) ||
-		    (c->event == UFFD_EVENT_REMAP && overlap(c->to, c->len, w->to, w->len)))
-			return true;
+		if (a->event != UFFD_EVENT_REMAP)
+			continue;
+		o->stays[i] = true;
+		for (size_t k = i + 1; k < o->n && o->stays[i]; k++) {
+			const struct change *b = &o->c[k];
+
+			if (b->event != UFFD_EVENT_UNMAP || o->trailing[k] || b->from != a->from ||
+			    b->len != a->len)
+				continue;
+			o->trailing[k] = true;
+			o->stays[i] = false;
+		}
 	}
-	return false;
 }
 
-static int apply(struct member *m, const struct change *c, struct frem_error *err)
+/* What change i does to the place at address. */
+static enum turn turn_of(const struct order *o, size_t i, uint64_t address)
 {
-	int r = change_apply(m, c, err);
+	const struct change *c = &o->c[i];
 
-	if (r == 0 && c->event == UFFD_EVENT_REMAP)
-		r = push(&m->window, c, err);
-	return r;
+	if (c->event == UFFD_EVENT_REMAP && covers(c->to, c->len, address))
+		return TURN_IN;
+	if (o->trailing[i] || o->stays[i] || !covers(c->from, c->len, address))
+		return TURN_NONE;
+	return c->event == UFFD_EVENT_REMAP || c->event == UFFD_EVENT_UNMAP ? TURN_OUT : TURN_NONE;
 }
 
-int changes_take(struct member *m, const struct change *c, struct frem_error *err)
+/* Whether ins and outs at address take turns and end with what is mapped, when change `without` is
+ * left out. */
+static bool takes_turns(const struct order *o, uint64_t address, bool mapped, size_t without)
 {
-	if (m->undecided.n || in_doubt(m, c))
-		return push(&m->undecided, c, err);
-	return apply(m, c, err);
+	enum turn last = TURN_NONE;
+
+	for (size_t i = 0; i < o->n; i++) {
+		enum turn t = i == without ? TURN_NONE : turn_of(o, i, address);
+
+		if (t != TURN_NONE && t == last)
+			return false;
+		if (t != TURN_NONE)
+			last = t;
+	}
+	return last == (mapped ? TURN_IN : TURN_OUT);
 }
 
-static int ambiguous(const struct change *c, struct frem_error *err)
+static int ambiguous(uint64_t address, struct frem_error *err)
 {
 	return frem_fail(err, FREM_FAILED, 0,
 			 "threads of the program moved memory to and from %#" PRIx64
 			 " at the same time: what belongs there cannot be told",
-			 c->from);
-}
-
-static const struct change *nth(const struct member *m, size_t i)
-{
-	return i < m->window.n ? &m->window.c[i] : &m->undecided.c[i - m->window.n];
-}
-
-/* Each range may be the source and the destination of one move only. */
-static int check_single(const struct member *m, struct frem_error *err)
-{
-	size_t n = m->window.n + m->undecided.n;
-
-	for (size_t i = 0; i < n; i++) {
-		const struct change *a = nth(m, i);
-
-		for (size_t j = i + 1; a->event == UFFD_EVENT_REMAP && j < n; j++) {
-			const struct change *b = nth(m, j);
-
-			if (b->event == UFFD_EVENT_REMAP &&
-			    (overlap(a->to, a->len, b->to, b->len) ||
-			     overlap(a->from, a->len, b->from, b->len)))
-				return ambiguous(b, err);
-		}
-	}
-	return 0;
+			 address);
 }
 
 /* Asks what is at [start, end) now: 1 where it is mapped, 0 where not, or -errno. */
 static int is_mapped(const struct member *m, uint64_t start, uint64_t end, struct frem_error *err)
 {
 	int first = uffd_probe(m->fd, start), last = uffd_probe(m->fd, end - PAGE_BYTES);
-	struct change c = {.from = start};
 
-	if (first != last && first != -EAGAIN && last != -EAGAIN && first != -ESRCH)
-		return ambiguous(&c, err);
-	return first == 0 && last == 0 ? 1 : first == -ENOENT && last == -ENOENT ? 0 : first;
+	if (first == -EAGAIN || last == -EAGAIN)
+		return -EAGAIN;
+	if (first != last)
+		return ambiguous(start, err);
+	return first == 0 ? 1 : first == -ENOENT ? 0 : first;
 }
 
-static bool moved_away_later(const struct changes *list, size_t from, uint64_t start, uint64_t end)
+static int add_stale(struct order *o, const struct stale *s, struct frem_error *err)
 {
-	for (size_t i = from; i < list->n; i++)
-		if (list->c[i].event == UFFD_EVENT_REMAP &&
-		    overlap(list->c[i].from, list->c[i].len, start, end - start))
-			return true;
-	return false;
-}
+	if (o->n_stale == o->cap_stale) {
+		size_t cap = o->cap_stale ? 2 * o->cap_stale : 8;
+		struct stale *more = realloc(o->stale, cap * sizeof(*more));
 
-/* Number i of the list, or a part of it. */
-static int decide_one(struct member *m, const struct changes *list, size_t i, struct change c,
-		      struct frem_error *err)
-{
-	for (size_t k = 0; c.event != UFFD_EVENT_FORK && k < m->window.n; k++) {
-		struct change w = m->window.c[k], before = c, behind = c;
-		uint64_t start = c.from > w.to ? c.from : w.to;
-		uint64_t end = c.from + c.len < w.to + w.len ? c.from + c.len : w.to + w.len;
-		int r;
-
-		if (start >= end || c.event == UFFD_EVENT_REMOVE)
-			continue;
-		r = is_mapped(m, start, end, err);
-		if (r < 0)
-			return r;
-		if (c.event == UFFD_EVENT_REMAP && r == 1)
-			return ambiguous(&c, err); /* case (b) */
-		if (c.event == UFFD_EVENT_REMAP ||
-		    (r == 0 && !moved_away_later(list, i + 1, start, end)))
-			continue;
-		/* case (a): older than the move, without effect on what that brought */
-		before.len = start - c.from;
-		behind.from = end;
-		behind.len = c.from + c.len - end;
-		r = before.len ? decide_one(m, list, i, before, err) : 0;
-		return r == 0 && behind.len ? decide_one(m, list, i, behind, err) : r;
+		if (!more)
+			return frem_oom(err);
+		o->stale = more;
+		o->cap_stale = cap;
 	}
-	return apply(m, &c, err);
+	o->stale[o->n_stale++] = *s;
+	return 0;
+}
+
+/* [start, end) is covered as a whole or not at all by each change. */
+static int examine_stretch(struct order *o, uint64_t start, uint64_t end, struct frem_error *err)
+{
+	int r = is_mapped(o->m, start, end, err);
+
+	if (r < 0 || takes_turns(o, start, r, o->n))
+		return r < 0 ? r : 0;
+	for (size_t i = o->n; i-- > 0;) {
+		struct stale s = {.change = i, .start = start, .end = end};
+
+		if (o->c[i].event == UFFD_EVENT_UNMAP && !o->trailing[i] &&
+		    covers(o->c[i].from, o->c[i].len, start) && takes_turns(o, start, r, i))
+			return add_stale(o, &s, err);
+	}
+	return ambiguous(start, err);
+}
+
+/* The next address behind `from` at which the range of some change begins or ends. */
+static uint64_t next_edge(const struct order *o, uint64_t from, uint64_t end)
+{
+	for (size_t i = 0; i < o->n; i++) {
+		const struct change *c = &o->c[i];
+		const uint64_t edges[] = {c->from, c->from + c->len, c->to, c->to + c->len};
+
+		for (size_t k = 0; k < (c->event == UFFD_EVENT_REMAP ? 4 : 2); k++)
+			if (edges[k] > from && edges[k] < end)
+				end = edges[k];
+	}
+	return end;
+}
+
+/* The destination of move i, unless nothing else happened there, or it was examined before. */
+static int examine_move(struct order *o, size_t i, struct frem_error *err)
+{
+	const struct change *a = &o->c[i];
+	bool alone = true;
+	int r = 0;
+
+	for (size_t k = 0; k < o->n; k++) {
+		const struct change *b = &o->c[k];
+
+		if (k == i || b->event == UFFD_EVENT_FORK || o->trailing[k])
+			continue;
+		if (b->event == UFFD_EVENT_REMAP && k < i && b->to == a->to && b->len == a->len)
+			return 0;
+		if (overlap(a->to, a->len, b->from, b->len) ||
+		    (b->event == UFFD_EVENT_REMAP && overlap(a->to, a->len, b->to, b->len)))
+			alone = false;
+	}
+	for (uint64_t at = a->to, end; !alone && r == 0 && at < a->to + a->len; at = end) {
+		end = next_edge(o, at, a->to + a->len);
+		r = examine_stretch(o, at, end, err);
+	}
+	return r;
+}
+
+/* A munmap, but for the stretches on which it is without effect. */
+static int apply_unmap(struct order *o, size_t i, struct frem_error *err)
+{
+	struct change c = o->c[i];
+	uint64_t at = c.from, end = c.from + c.len;
+	int r = 0;
+
+	while (r == 0 && at < end) {
+		uint64_t next = end, skip = 0;
+
+		for (size_t k = 0; k < o->n_stale; k++) {
+			const struct stale *s = &o->stale[k];
+
+			if (s->change == i && s->start <= at && at < s->end)
+				skip = s->end;
+			else if (s->change == i && s->start > at && s->start < next)
+				next = s->start;
+		}
+		if (!skip) {
+			c.from = at;
+			c.len = next - at;
+			r = change_apply(o->m, &c, err);
+		}
+		at = skip ? skip : next;
+	}
+	return r;
+}
+
+static int examine(struct order *o, struct frem_error *err)
+{
+	int r = 0;
+
+	o->trailing = calloc(o->n, sizeof(*o->trailing));
+	o->stays = calloc(o->n, sizeof(*o->stays));
+	if (!o->trailing || !o->stays)
+		return frem_oom(err);
+	find_trailing(o);
+	for (size_t i = 0; i < o->n && r == 0; i++)
+		if (o->c[i].event == UFFD_EVENT_REMAP)
+			r = examine_move(o, i, err);
+	return r;
 }
 
 int changes_decide(struct member *m, struct frem_error *err)
 {
-	struct changes list;
-	int r = check_single(m, err);
-	size_t i;
+	struct changes list = m->undecided;
+	struct order o = {.m = m, .c = list.c, .n = list.n};
+	int r = examine(&o, err);
 
-	list = m->undecided;
-	m->undecided = (struct changes){0};
-	for (i = 0; i < list.n && r == 0 && !m->dead; i++)
-		r = decide_one(m, &list, i, list.c[i], err);
-	if (r == -ESRCH) {
+	if (r == 0) {
+		m->undecided = (struct changes){0};
+		for (size_t i = 0; i < list.n && r == 0 && !m->dead; i++) {
+			if (o.trailing[i])
+				continue;
+			r = list.c[i].event == UFFD_EVENT_UNMAP ? apply_unmap(&o, i, err)
+								: change_apply(m, &list.c[i], err);
+		}
+		free(list.c);
+	} else if (r == -ESRCH) {
 		member_end(m);
 		r = 0;
+	} else if (r == -EAGAIN) {
+		r = 0; /* not calm any more: at the next such moment, with what comes until then */
 	}
-	/* not calm any more: the rest waits for the next such moment, together with what comes */
-	for (i -= r == -EAGAIN; r == -EAGAIN && i < list.n; i++)
-		if (push(&m->undecided, &list.c[i], err) < 0)
-			r = -ENOMEM;
-	free(list.c);
-	return r == -EAGAIN ? 1 : r;
+	free(o.trailing);
+	free(o.stays);
+	free(o.stale);
+	return r;
 }

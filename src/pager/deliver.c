@@ -93,16 +93,12 @@ static int judge(struct member *m, struct piece *p, int r, struct frem_error *er
 static int put(struct member *m, struct piece *p, struct frem_error *err)
 {
 	uint64_t done;
-	int r = uffd_put(m->fd, p->address, p->data, p->pages, &done), c = 0;
+	int r = uffd_put(m->fd, p->address, p->data, p->pages, &done);
 
 	if (done) {
 		m->full_ns = 0;
 		settle(m, p, done);
 	}
-	if (done || r == 0 || r == -EEXIST)
-		c = member_calm(m, err); /* the kernel found no change running */
-	if (c < 0)
-		return c;
 	/* after a part, the ioctl says EAGAIN whatever the reason was: the next call tells */
 	return r == 0 || done ? 0 : judge(m, p, r, err);
 }
@@ -136,7 +132,7 @@ int deliver_zero(struct member *m, uint64_t address, struct frem_error *err)
 		uffd_wake(m->fd, address, 1);
 	m->full_ns = 0;
 	faults_answered(m, address, 1);
-	return r == -ENOENT ? 0 : member_calm(m, err);
+	return 0;
 }
 
 /* Before CRIU's word only what is waited for may be put in place. */

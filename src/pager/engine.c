@@ -308,13 +308,15 @@ static int step_busy(struct engine *e, struct frem_error *err)
 	return r;
 }
 
-static void step_alive(struct engine *e)
+/* What is looked at now and then. */
+static void step_tick(struct engine *e)
 {
 	uint64_t now = clock_ns();
 
-	if (now - e->alive_ns < TICK_MS * NSEC_PER_MSEC)
+	if (now - e->tick_ns < TICK_MS * NSEC_PER_MSEC)
 		return;
-	e->alive_ns = now;
+	e->tick_ns = now;
+	faults_look_after_late(e);
 	for (size_t i = 0; i < e->n_members; i++) {
 		struct member *m = e->members[i];
 
@@ -430,7 +432,7 @@ static int step(struct engine *e, struct frem_error *err)
 		r = step_lanes(e, err);
 	if (r < 0)
 		return r;
-	step_alive(e);
+	step_tick(e);
 	step_stats(e);
 	step_touched(e);
 	return is_drained(e, err);

@@ -37,8 +37,7 @@ struct member {
 	bool dead;     /* the address space is gone */
 	bool original; /* of the image, not forked since */
 	struct space *space;
-	struct changes window;	  /* moves since the space was last seen not to change */
-	struct changes undecided; /* read, but their order among those is not known yet */
+	struct changes undecided; /* read, and put off until the next calm moment: changes.c */
 	uint64_t full_ns;	  /* since when there is no memory for a page; 0 */
 };
 
@@ -97,7 +96,7 @@ struct engine {
 	bool busy;     /* something has to be tried again shortly */
 	bool ready, touched;
 	unsigned failures;
-	uint64_t alive_ns; /* when the members were last asked whether they live */
+	uint64_t tick_ns;  /* see step_tick() */
 	uint64_t *written; /* PAGER_FULL: a bit a frame */
 };
 
@@ -109,8 +108,6 @@ void members_free(struct engine *e);
 int members_arrived(struct engine *e, int32_t pid, int fd, struct frem_error *err);
 /* Reads and applies all pending events of a member. */
 int member_drain(struct member *m, struct frem_error *err);
-/* The space was seen not to change, with all events read: the order of the next is certain. */
-int member_calm(struct member *m, struct frem_error *err);
 /* Whether pages may be put into it just now. */
 bool member_open(const struct member *m);
 void member_end(struct member *m);
@@ -122,7 +119,7 @@ int change_apply(struct member *m, const struct change *c, struct frem_error *er
 
 /* Applies an event, or puts it off. */
 int changes_take(struct member *m, const struct change *c, struct frem_error *err);
-/* At a calm moment: applies what was put off. Returns 1 where the moment passed too soon. */
+/* At a calm moment: applies what was put off, unless the moment passes too soon. */
 int changes_decide(struct member *m, struct frem_error *err);
 
 /* faults.c */
@@ -134,6 +131,8 @@ bool faults_wait_for(const struct member *m, uint64_t number);
 void faults_forget_member(struct member *m);
 /* Answers faults or sees to it that their pages come. */
 int faults_serve(struct engine *e, struct frem_error *err);
+/* Faults that have waited for long for bulk data are fetched by themselves. */
+void faults_look_after_late(struct engine *e);
 /* Whoever waited for a fetch looks again. */
 void faults_look_again(struct engine *e);
 

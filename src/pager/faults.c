@@ -11,6 +11,8 @@
 #include "engine_impl.h"
 
 #define FAULTS_MAX 1000000u
+/* A fault that waits for bulk data is not left waiting for longer: a stream may have stalled. */
+#define LATE_NS NSEC_PER_SEC
 
 int fault_add(struct member *m, uint64_t address, struct frem_error *err)
 {
@@ -90,6 +92,22 @@ static bool comes_in_touch_order(const struct engine *e, uint64_t number, size_t
 				    e->loaded.index->entries[frame].stored, lanes_rtt_ms(e->lanes));
 }
 
+/* Whatever was expected, it did not come. */
+static bool is_late(const struct fault *f)
+{
+	return clock_ns() - f->read_ns > LATE_NS;
+}
+
+void faults_look_after_late(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_faults; i++) {
+		if (e->faults[i].seen && is_late(&e->faults[i])) {
+			e->faults[i].seen = false;
+			e->new_faults = true;
+		}
+	}
+}
+
 /* Sees to it that the content of a wanted page comes. */
 static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem_error *err)
 {
@@ -104,13 +122,15 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 	if (e->order && touch_order_place(e->order, number, &place) &&
 	    deliver_held(e, ITEM_TOUCH, (size_t)(place / FRAME_PAGES)))
 		return 0;
-	if (lanes_is_demanded(e->lanes, frame) || lanes_is_coming(e->lanes, frame))
+	if (lanes_is_demanded(e->lanes, frame))
 		return 0;
-	if (comes_in_touch_order(e, number, frame)) {
+	if (!is_late(f) && lanes_is_coming(e->lanes, frame))
+		return 0;
+	if (!is_late(f) && comes_in_touch_order(e, number, frame)) {
 		e->stats->prefetched_used += !counted;
 		return 0;
 	}
-	e->stats->demand_faults += !counted;
+	e->stats->demand_faults++;
 	lanes_near(e->lanes, frame);
 	log_debug("fault on page %llu: fetching frame %zu", (unsigned long long)number, frame);
 	return lanes_demand(e->lanes, frame, err);

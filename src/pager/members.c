@@ -82,7 +82,6 @@ void members_free(struct engine *e)
 {
 	for (size_t i = 0; i < e->n_members; i++) {
 		space_free(e->members[i]->space);
-		changes_done(&e->members[i]->window);
 		changes_done(&e->members[i]->undecided);
 		free(e->members[i]);
 	}
@@ -125,22 +124,12 @@ void member_end(struct member *m)
 	space_end(m->space);
 	if (m->fd >= 0)
 		close(take_fd(&m->fd));
-	changes_done(&m->window);
 	changes_done(&m->undecided);
 }
 
 bool member_open(const struct member *m)
 {
 	return m->fd >= 0 && !m->dead && m->undecided.n == 0;
-}
-
-int member_calm(struct member *m, struct frem_error *err)
-{
-	int r = m->undecided.n ? changes_decide(m, err) : 0;
-
-	if (r == 0)
-		m->window.n = 0;
-	return r < 0 ? r : 0;
 }
 
 /* The child's space holds at this point what the parent's does: its memory is that of the fork, no
@@ -242,8 +231,10 @@ int member_drain(struct member *m, struct frem_error *err)
 		if (r < 0)
 			return r;
 	}
-	/* the counter is zero only with nothing left to read, and all that was read is applied */
-	if (!m->dead && m->fd >= 0 && (m->window.n || m->undecided.n) && becomes_calm(m))
-		r = member_calm(m, err);
+	/* the counter is zero only with nothing left to read */
+	if (!m->dead && m->undecided.n && becomes_calm(m))
+		r = changes_decide(m, err);
+	if (m->undecided.n)
+		m->engine->busy = true;
 	return r;
 }
