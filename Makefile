@@ -4,6 +4,9 @@
 BUILD ?= build
 PYTHON := /usr/bin/python3
 export FREM_BUILD := $(abspath $(BUILD))
+# what Meson says is of interest only where it fails
+COMMA := ,
+QUIET = out=$$($(1) 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
 
 all: build
 
@@ -11,21 +14,21 @@ setup:
 	@scripts/setup $(BUILD)/criu
 
 $(BUILD)/build.ninja: | setup
-	@meson setup $(BUILD) $(MESON_OPTIONS) >/dev/null
+	@$(call QUIET,meson setup $(BUILD) $(MESON_OPTIONS))
 
 build: setup $(BUILD)/build.ninja
 	@ninja -C $(BUILD) --quiet
 
 # The unit tests once more under ASan and UBSan, and the fuzzers' corpora replayed there.
 build-asan/build.ninja: | setup
-	@meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@$(call QUIET,meson setup build-asan -Db_sanitize=address$(COMMA)undefined -Db_lundef=false)
 
 sanitize: setup build-asan/build.ninja
 	@ninja -C build-asan --quiet
 
 # A second compiler: gcc and clang both build without a warning.
 build-clang/build.ninja: | setup
-	@CC=clang meson setup build-clang -Dwerror=true -Dfuzz=true >/dev/null
+	@$(call QUIET,CC=clang meson setup build-clang -Dwerror=true -Dfuzz=true)
 
 clang: setup build-clang/build.ninja
 	@ninja -C build-clang --quiet
