@@ -94,8 +94,11 @@ static int order_as_image(struct tree *t, int dirfd, struct frem_error *err)
 	_cleanup_free_ int32_t *wanted = NULL;
 	_cleanup_free_ pid_t *inner = calloc(t->n, sizeof(*inner));
 	size_t n, done = 0;
-	int r = inner ? image_pids_read(dirfd, &wanted, &n, err) : frem_oom(err);
+	int r;
 
+	if (!inner)
+		return frem_oom(err);
+	r = image_pids_read(dirfd, &wanted, &n, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < t->n; i++)

@@ -24,15 +24,16 @@ struct search {
 static bool ask_version(const char *path, struct criu_program *ret)
 {
 	const char *const argv[] = {path, "--version", NULL};
-	char out[512];
+	char out[512], *end;
 	const char *at;
 
 	if (access(path, X_OK) < 0 || run_command(argv, out, sizeof(out)) != 0)
 		return false;
 	at = strstr(out, "Version:");
-	if (!at || sscanf(at, "Version: %31s", ret->version) != 1 ||
-	    sscanf(ret->version, "%d.%d", &ret->major, &ret->minor) < 1)
+	if (!at || sscanf(at, "Version: %31s", ret->version) != 1)
 		return false;
+	ret->major = (int)strtol(ret->version, &end, 10);
+	ret->minor = *end == '.' ? (int)strtol(end + 1, NULL, 10) : 0;
 	snprintf(ret->path, sizeof(ret->path), "%s", path);
 	return true;
 }

@@ -100,8 +100,9 @@ static bool is_pages_file(const char *name, uint32_t *ret_id)
 	char again[64];
 	uint32_t id;
 
-	if (sscanf(name, "pages-%" SCNu32 ".img", &id) != 1)
+	if (strncmp(name, "pages-", 6) != 0)
 		return false;
+	id = (uint32_t)strtoul(name + 6, NULL, 10);
 	snprintf(again, sizeof(again), "pages-%" PRIu32 ".img", id);
 	*ret_id = id;
 	return !strcmp(name, again);

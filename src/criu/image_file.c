@@ -63,7 +63,7 @@ int image_file_read(int dirfd, const char *name, uint32_t magic, struct image_fi
 		return frem_oom(err);
 	if (r < 0)
 		return frem_fail(err, FREM_DAMAGED, -r, "image file '%s'", name);
-	if (f.data.len < n || memcmp(f.data.data, want, n))
+	if (f.data.len < n || memcmp(f.data.data, want, n) != 0)
 		return frem_fail(err, FREM_DAMAGED, 0, "image file '%s': wrong magic", name);
 	f.at = n;
 	*ret = f;
@@ -163,7 +163,7 @@ int image_dir_each(int dirfd, const char *prefix,
 		size_t n = strlen(entry->d_name), skip = strlen(prefix);
 
 		if (n < skip + 4 || n - skip - 4 >= sizeof(rest) ||
-		    strncmp(entry->d_name, prefix, skip) ||
+		    strncmp(entry->d_name, prefix, skip) != 0 ||
 		    strcmp(entry->d_name + n - 4, ".img") != 0)
 			continue;
 		memcpy(rest, entry->d_name + skip, n - skip - 4);

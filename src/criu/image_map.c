@@ -135,8 +135,8 @@ static int take_entry(struct reader *rd, struct image_task *t, struct pagemap *p
 static int read_head(struct pagemap *pm, struct frem_error *err)
 {
 	ImagePagemapHead *head;
-	const uint8_t *data;
-	size_t n;
+	const uint8_t *data = NULL;
+	size_t n = 0;
 	int r = image_file_next(&pm->file, &data, &n, err);
 
 	if (r < 0)
@@ -174,7 +174,7 @@ static int read_pagemap(struct reader *rd, const char *name, struct image_task *
 			struct frem_error *err)
 {
 	struct pagemap pm = {0};
-	const uint8_t *data;
+	const uint8_t *data = NULL;
 	size_t n;
 	int r;
 
@@ -204,9 +204,9 @@ static int read_core(struct reader *rd, struct image_task *t, struct frem_error 
 {
 	_cleanup_image_file_ struct image_file f = {0};
 	ImageCore *core = NULL;
-	const uint8_t *data;
+	const uint8_t *data = NULL;
 	char name[64];
-	size_t n;
+	size_t n = 0;
 	int r;
 
 	snprintf(name, sizeof(name), "core-%" PRId32 ".img", t->pid);
@@ -275,7 +275,7 @@ static int check_pids(const struct image_map *m, const struct image_file *f, str
 static int read_pstree(struct reader *rd, struct frem_error *err)
 {
 	_cleanup_image_file_ struct image_file f = {0};
-	const uint8_t *data;
+	const uint8_t *data = NULL;
 	size_t n;
 	int r = image_file_read(rd->dirfd, "pstree.img", IMAGE_MAGIC_PSTREE, &f, err);
 
@@ -369,8 +369,8 @@ static int check_inventory(int dirfd, struct frem_error *err)
 	_cleanup_image_file_ struct image_file f = {0};
 	ImageInventory *inventory;
 	uint32_t version;
-	const uint8_t *data;
-	size_t n;
+	const uint8_t *data = NULL;
+	size_t n = 0;
 	int r = image_file_read(dirfd, "inventory.img", IMAGE_MAGIC_INVENTORY, &f, err);
 
 	if (r == 0)

@@ -33,7 +33,8 @@ static int add(struct ids *ids, uint32_t id)
 		return 0;
 	if (ids->n == ids->cap) {
 		size_t cap = ids->cap ? ids->cap * 2 : 64;
-		int32_t *more = cap > 2 * IDS_MAX ? NULL : reallocarray(ids->list, cap, sizeof(id));
+		int32_t *more =
+			cap > (size_t)2 * IDS_MAX ? NULL : reallocarray(ids->list, cap, sizeof(id));
 
 		if (!more)
 			return -ENOMEM;
@@ -180,21 +181,22 @@ void image_pids_avoid(int dirfd)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "r+e");
 	struct ids ids = {0};
-	int last, next;
+	char line[32];
+	long last, next;
 
-	if (!f || fscanf(f, "%d", &last) != 1 || read_ids(dirfd, GROUPS, &ids, NULL) < 0) {
+	if (!f || !fgets(line, sizeof(line), f) || read_ids(dirfd, GROUPS, &ids, NULL) < 0) {
 		free(ids.list);
 		return;
 	}
 	if (ids.n)
 		qsort(ids.list, ids.n, sizeof(*ids.list), by_number);
-	next = last;
+	next = last = strtol(line, NULL, 10);
 	for (size_t i = 0; i < ids.n; i++)
 		if (ids.list[i] > next && ids.list[i] - next <= NEAR)
 			next = ids.list[i];
 	if (next != last) {
 		rewind(f);
-		fprintf(f, "%d", next);
+		fprintf(f, "%ld", next);
 	}
 	free(ids.list);
 }

@@ -91,7 +91,7 @@ static int read_ttys(struct rewrite *w, struct frem_error *err)
 		return 0;
 	r = image_file_read(w->dirfd, "tty-info.img", IMAGE_MAGIC_TTY_INFO, &f, err);
 	while (r == 0) {
-		ImageTtyInfo **more = more_room(w->ttys, w->n_ttys, sizeof(*more));
+		ImageTtyInfo **more = more_room(w->ttys, w->n_ttys, sizeof(void *));
 
 		if (!more)
 			return frem_oom(err);

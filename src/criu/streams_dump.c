@@ -51,23 +51,15 @@ static int add_key(struct stream_keys *keys, const char *key)
 	return 0;
 }
 
-/* The controlling terminal's device of a process (proc(5), stat, field 7), 0 if it has none. */
+/* The controlling terminal's device of a process, 0 if it has none. */
 static dev_t controlling_terminal(pid_t pid)
 {
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[64], line[1024];
-	const char *at;
-	int tty = 0;
+	long tty = tree_stat_field(pid, 7);
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f))
-		return 0;
-	at = strrchr(line, ')');
-	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %d", &tty) != 1)
-		return 0;
-	return makedev((unsigned)tty >> 8 & 0xfff,
-		       ((unsigned)tty & 0xff) | ((unsigned)tty >> 12 & 0xfff00));
+	/* as the kernel packs it (new_encode_dev) */
+	return tty <= 0 ? 0
+			: makedev((unsigned)(tty >> 8 & 0xfff),
+				  (unsigned)((tty & 0xff) | (tty >> 12 & 0xfff00)));
 }
 
 static bool is_outside(const struct look *l, pid_t pid, dev_t device)
@@ -86,15 +78,14 @@ static int look_for_master(struct look *l, pid_t pid, const char *fd, const stru
 {
 	_cleanup_fclose_ FILE *f = NULL;
 	char path[64], line[256];
-	uint32_t index;
 
 	if (!S_ISCHR(st->st_mode) || !terminal_is_master(st->st_rdev))
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.16s", pid, fd);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "tty-index: %" SCNu32, &index) == 1 && l->n_masters < INDEXES_MAX)
-			l->masters[l->n_masters++] = index;
+		if (!strncmp(line, "tty-index:", 10) && l->n_masters < INDEXES_MAX)
+			l->masters[l->n_masters++] = (uint32_t)strtoul(line + 10, NULL, 10);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "tree.h"
 
-#define PF_KTHREAD 0x00200000u /* include/linux/sched.h of the kernel */
+#define PF_KTHREAD 0x00200000L /* include/linux/sched.h of the kernel */
 
 /* A number of /proc/PID/status, or -1. */
 static long status_field(pid_t pid, const char *name)
@@ -27,21 +27,6 @@ static long status_field(pid_t pid, const char *name)
 	return -1;
 }
 
-static unsigned flags_of(pid_t pid)
-{
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[64], line[1024];
-	unsigned flags = 0;
-	const char *at;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	f = fopen(path, "re");
-	at = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
-	if (at && sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) != 1)
-		flags = 0;
-	return flags;
-}
-
 int target_check(pid_t pid, struct frem_error *err)
 {
 	long group = pid > 0 ? status_field(pid, "Tgid") : -1;
@@ -53,7 +38,7 @@ int target_check(pid_t pid, struct frem_error *err)
 		return frem_fail(err, FREM_REFUSED, 0,
 				 "dumping process %d: it is a thread of process %ld", pid, group);
 	tree_comm(pid, comm);
-	if (flags_of(pid) & PF_KTHREAD)
+	if (tree_stat_field(pid, 9) & PF_KTHREAD)
 		return frem_fail(err, FREM_REFUSED, 0,
 				 "dumping process %d: '%s' is a thread of the kernel", pid, comm);
 	/* a dump of our own ancestor would freeze us, and CRIU with us, for ever */

@@ -36,13 +36,12 @@ static int by_pid(const void *a, const void *b)
 static int add_children_of_thread(struct tree *t, pid_t pid, const char *thread)
 {
 	_cleanup_fclose_ FILE *f = NULL;
-	char path[64];
-	int child;
+	char path[64], word[16];
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", pid, thread);
 	f = fopen(path, "re");
-	while (f && fscanf(f, "%d", &child) == 1)
-		if (add(t, child) < 0)
+	while (f && fscanf(f, "%15s", word) == 1)
+		if (add(t, (pid_t)strtol(word, NULL, 10)) < 0)
 			return -ENOMEM;
 	return 0;
 }
@@ -112,6 +111,24 @@ pid_t tree_inner_pid(pid_t pid)
 			inner = (pid_t)strtol(last, NULL, 10);
 	}
 	return inner;
+}
+
+long tree_stat_field(pid_t pid, int n)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	char path[64], line[1024], *rest, *word;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	/* the second field is a name in parentheses, which may have anything in it */
+	rest = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	if (!rest || rest[1] != ' ')
+		return -1;
+	rest += 2;
+	for (int i = 3; (word = strsep(&rest, " ")); i++)
+		if (i == n)
+			return strtol(word, NULL, 10);
+	return -1;
 }
 
 void tree_comm(pid_t pid, char out[17])

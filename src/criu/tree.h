@@ -22,6 +22,8 @@ void tree_done(struct tree *t);
 int tree_children_of_self(struct tree *ret, struct frem_error *err);
 /* The pid that the process has in its innermost pid namespace, or -1. */
 pid_t tree_inner_pid(pid_t pid);
+/* Field n (from 3 on) of /proc/PID/stat, see proc(5); -1 where the process is gone. */
+long tree_stat_field(pid_t pid, int n);
 /* The command name of a process or thread, "?" where it is gone. */
 void tree_comm(pid_t pid, char out[17]);
 /* Kills every process of the tree, from the root down so that nothing is started in its place. */

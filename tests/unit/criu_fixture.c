@@ -166,7 +166,9 @@ char state_of(pid_t pid)
 		return '-';
 	at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
 	fclose(f);
-	return at ? at[2] : '-';
+	if (!at)
+		return '-';
+	return at[2];
 }
 
 int fixture_find_criu(void **state)

@@ -191,7 +191,7 @@ static void serve(const char *arg)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET,
 				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-				.sin_port = htons((uint16_t)atoi(arg))};
+				.sin_port = htons((uint16_t)strtol(arg, NULL, 10))};
 	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), set = epoll_create1(0), one = 1;
 	struct epoll_event e = {.events = EPOLLIN, .data.fd = s};
 	char data[256];

@@ -459,11 +459,11 @@ static void growing_log(struct fixture *f, const char *role, bool criu_minds)
 	/* the log goes on where the image left it: no line is missing or doubled */
 	fd = open(f->other, O_RDONLY | O_CLOEXEC);
 	for (int i = 1; pread(fd, line, 9, (off_t)(i - 1) * 9) == 9; i++)
-		assert_int_equal(atoi(line), i);
+		assert_int_equal(strtol(line, NULL, 10), i);
 	close(fd);
 	fd = open(n.tail, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(pread(fd, line, 9, 0), 9);
-	assert_int_equal(atoi(line), (full - tail_bytes) / 9 + 1);
+	assert_int_equal(strtol(line, NULL, 10), (full - tail_bytes) / 9 + 1);
 	close(fd);
 }
 
