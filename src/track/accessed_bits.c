@@ -129,7 +129,7 @@ static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 {
 	struct accessed_bits *b = of(base);
 
-	b->tasks = calloc(n, sizeof(*b->tasks));
+	b->tasks = calloc(n ? n : 1, sizeof(*b->tasks));
 	if (!b->tasks)
 		return frem_oom(err);
 	b->n_tasks = n;

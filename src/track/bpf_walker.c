@@ -27,7 +27,8 @@ struct bpf_walker {
 
 /* ---- loading ---- */
 
-static int libbpf_line(enum libbpf_print_level level, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static int libbpf_line(enum libbpf_print_level level,
+							     const char *fmt, va_list args)
 {
 	char line[512];
 	int n;

@@ -31,7 +31,7 @@ void touched_set_free(struct touched_set *s);
 
 /* What one scan saw of one unit; unit: address / 2 MB. */
 struct touched_sight {
-	size_t task;
+	size_t task; /* whose image the pages are in: for a forked child it is the parent */
 	uint64_t unit;
 	bool huge; /* one accessed bit stood for the whole unit */
 	const uint64_t *touched;

@@ -116,12 +116,12 @@ static void obey(const struct child *c, const struct child_command *cmd)
 	}
 }
 
-static _Noreturn void child_main(const struct child *c)
+static _Noreturn void child_main(const struct child *c, uint64_t step)
 {
 	struct child_command cmd;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (uint64_t i = 0; i < c->pages; i++)
+	for (uint64_t i = 0; i < c->pages; i += step)
 		c->memory[i * PAGE] = 1;
 	for (;;) {
 		if (write(c->from, "", 1) != 1 || read(c->to, &cmd, sizeof(cmd)) != sizeof(cmd))
@@ -160,7 +160,7 @@ void child_start(struct child *c, uint64_t pages, unsigned flags)
 	if (!c->pid) {
 		c->to = to[0];
 		c->from = from[1];
-		child_main(c);
+		child_main(c, flags & CHILD_SPARSE ? 512 : 1);
 	}
 	close(to[0]);
 	close(from[1]);

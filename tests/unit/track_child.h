@@ -41,10 +41,11 @@ struct child {
 
 enum child_flags {
 	CHILD_HUGE = 1,	    /* in huge pages, as far as there are any */
+	CHILD_SPARSE = 4,   /* only every 512th page is written to: one in each page table */
 	CHILD_OWN_PIDS = 2, /* as process 1 of a pid namespace of its own */
 };
 
-/* Starts it, all its pages written to, and stops it. */
+/* Starts it, its pages written to, and stops it. */
 void child_start(struct child *c, uint64_t pages, unsigned flags);
 void child_stop(const struct child *c);
 void child_continue(const struct child *c);
