@@ -225,9 +225,10 @@ static int start_daemon(struct server *s, struct frem_error *err)
 		0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
 		MHD_OPTION_UNESCAPE_CALLBACK, keep_encoded, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, s, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_END);
+		on_completed, s, MHD_OPTION_NOTIFY_CONNECTION, connections_notify, &s->connections,
+		MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+		IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY,
+		MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK, MHD_OPTION_END);
 	if (!s->daemon)
 		return frem_fail(err, FREM_FAILED, 0, "starting the HTTP server");
 	return 0;
@@ -241,6 +242,7 @@ int server_start(const struct server_options *o, struct server **ret, struct fre
 	if (!s)
 		return frem_oom(err);
 	s->listen_fd = -1;
+	connections_init(&s->connections);
 	s->max_object = o->max_object ? o->max_object : INT64_MAX;
 	r = objdir_open(o->root, &s->objdir, err);
 	if (r < 0) {
@@ -275,10 +277,12 @@ void server_free(struct server *s)
 		MHD_quiesce_daemon(s->daemon);
 		while (atomic_load(&s->busy) && clock_ms_since(start) < STOP_WAIT_MS)
 			nanosleep(&pause, NULL);
+		connections_end(&s->connections, STOP_WAIT_MS);
 		MHD_stop_daemon(s->daemon);
 	}
 	if (s->listen_fd >= 0)
 		close(s->listen_fd);
+	connections_done(&s->connections);
 	objdir_free(s->objdir);
 	free(s->url);
 	free(s);

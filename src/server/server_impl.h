@@ -6,11 +6,20 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/queue.h>
 
 #include "server/server.h"
 #include "store/objdir.h"
 
 #define SERVER_LIST_PAGE 10000 /* objects of one answer to a listing */
+
+struct open_connection;
+
+struct connections {
+	pthread_mutex_t lock;
+	LIST_HEAD(, open_connection) open;
+};
 
 struct server {
 	struct MHD_Daemon *daemon;
@@ -18,6 +27,7 @@ struct server {
 	uint64_t max_object;
 	char *url;
 	atomic_uint busy; /* requests under way */
+	struct connections connections;
 	int listen_fd;
 };
 
@@ -33,6 +43,14 @@ struct request {
 	bool answered; /* in the middle of the body */
 	uint64_t drained;
 };
+
+void connections_init(struct connections *v);
+void connections_done(struct connections *v);
+/* For MHD_OPTION_NOTIFY_CONNECTION; cls is the struct connections. */
+void connections_notify(void *cls, struct MHD_Connection *c, void **context,
+			enum MHD_ConnectionNotificationCode code);
+/* Ends all connections, waiting for their threads for at most wait_ms. */
+void connections_end(struct connections *v, unsigned wait_ms);
 
 /* Decodes %XX; -EINVAL for a bad escape, NUL or what does not fit. */
 int url_decode(const char *in, char *out, size_t size);
