@@ -179,7 +179,7 @@ static int bind_socket(struct server *s, const struct addrinfo *a)
 static int set_url(struct server *s, struct frem_error *err)
 {
 	char host[INET6_ADDRSTRLEN + 16], port[8];
-	struct sockaddr_storage addr;
+	struct sockaddr_storage addr = {0};
 	socklen_t n = sizeof(addr);
 	bool v6;
 

@@ -245,6 +245,7 @@ int store_http_open(const char *url, struct store **ret, struct frem_error *err)
 	if (!h)
 		return frem_oom(err);
 	h->store.ops = &http_ops;
+	h->store.stall_ms = STORE_STALL_MS;
 	TAILQ_INIT(&h->calls);
 	h->multi = curl_multi_init();
 	r = h->multi ? set_url(h, url, err) : frem_oom(err);

@@ -192,7 +192,7 @@ int objdir_get(const struct objdir *d, const char *key, int *ret_fd, struct stat
 	       struct frem_error *err)
 {
 	_cleanup_close_ int parent = -1, fd = -1;
-	const char *leaf = NULL;
+	const char *leaf = "";
 	int r = objdir_check_key(key, err);
 
 	if (r < 0)
@@ -220,8 +220,8 @@ static void remove_empty_parents(const struct objdir *d, const char *key)
 
 	memcpy(dir, key, strlen(key) + 1);
 	while ((slash = strrchr(dir, '/'))) {
-		const char *leaf = NULL;
-		int fd, r;
+		const char *leaf = "";
+		int fd = -1, r;
 
 		*slash = '\0';
 		if (open_parent(d, dir, false, &fd, &leaf) < 0)
@@ -236,7 +236,7 @@ static void remove_empty_parents(const struct objdir *d, const char *key)
 int objdir_remove(const struct objdir *d, const char *key, struct frem_error *err)
 {
 	_cleanup_close_ int parent = -1;
-	const char *leaf = NULL;
+	const char *leaf = "";
 	struct stat st;
 	int r = objdir_check_key(key, err);
 
@@ -265,7 +265,7 @@ int objdir_remove(const struct objdir *d, const char *key, struct frem_error *er
 static bool key_taken(const struct objdir *d, const char *key)
 {
 	_cleanup_close_ int parent = -1;
-	const char *leaf = NULL;
+	const char *leaf = "";
 	struct stat st;
 
 	return open_parent(d, key, false, &parent, &leaf) == 0 &&
@@ -370,7 +370,7 @@ static int give_name(const struct objdir_upload *u, int parent, const char *leaf
 static int place(struct objdir_upload *u, int *ret_parent, const char **ret_leaf)
 {
 	int parent = -1, r = -ENOENT;
-	const char *leaf = NULL;
+	const char *leaf = "";
 
 	/* a removal may take the directory away between its making and its use */
 	for (unsigned i = 0; i < 16 && r == -ENOENT; i++) {
@@ -392,7 +392,7 @@ static int place(struct objdir_upload *u, int *ret_parent, const char **ret_leaf
 int objdir_upload_commit(struct objdir_upload *u, struct stat *ret_st, struct frem_error *err)
 {
 	_cleanup_close_ int parent = -1;
-	const char *leaf = NULL;
+	const char *leaf = "";
 	struct stat st;
 	int r;
 

@@ -88,7 +88,6 @@ int store_open(const char *url, struct store **ret, struct frem_error *err)
 		r = store_dir_open(url, &s, err);
 	if (r < 0)
 		return r;
-	s->stall_ms = STORE_STALL_MS;
 	*ret = s;
 	return 0;
 }

@@ -21,14 +21,14 @@ static inline int tcp_listen(void)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 16) < 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 16) < 0)
 		abort();
 	return fd;
 }
 
 static inline void tcp_url(int fd, char *out, size_t size)
 {
-	struct sockaddr_in a;
+	struct sockaddr_in a = {0};
 	socklen_t n = sizeof(a);
 
 	if (getsockname(fd, (struct sockaddr *)&a, &n) < 0)
@@ -72,7 +72,7 @@ static inline void *tcp_peer_run(void *arg)
 	struct tcp_peer *p = arg;
 	int fd;
 
-	while ((fd = accept(p->fd, NULL, NULL)) >= 0) {
+	while ((fd = accept4(p->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		tcp_peer_serve(p, fd);
 		close(fd);
 	}
@@ -114,7 +114,7 @@ static inline int tcp_connect(const char *url)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	a.sin_port = htons((unsigned short)atoi(strrchr(url, ':') + 1));
+	a.sin_port = htons((unsigned short)strtoul(strrchr(url, ':') + 1, NULL, 10));
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 		abort();
@@ -146,6 +146,12 @@ static inline size_t tcp_read_all(int fd, char *out, size_t size)
 		got += (size_t)n;
 	out[got] = '\0';
 	return got;
+}
+
+/* The status of an answer, 0 if it is none. */
+static inline int tcp_status(const char *answer)
+{
+	return strncmp(answer, "HTTP/1.1 ", 9) == 0 ? (int)strtol(answer + 9, NULL, 10) : 0;
 }
 
 #endif

@@ -35,8 +35,8 @@ static int start(void **state)
 	struct world *w = calloc(1, sizeof(*w));
 	struct server_options o = {.listen = "127.0.0.1:0", .max_object = MAX_OBJECT};
 
-	strcpy(w->root, "/tmp/frem-test-XXXXXX");
-	strcpy(w->outside, "/tmp/frem-test-XXXXXX");
+	snprintf(w->root, sizeof(w->root), "/tmp/frem-test-XXXXXX");
+	snprintf(w->outside, sizeof(w->outside), "/tmp/frem-test-XXXXXX");
 	if (!mkdtemp(w->root) || !mkdtemp(w->outside))
 		return -1;
 	o.root = w->root;
@@ -63,37 +63,32 @@ static int talk_to(const char *url, const void *request, size_t n, char *answer)
 	tcp_send(fd, request, n);
 	tcp_read_all(fd, answer, ANSWER_MAX);
 	close(fd);
-	return strncmp(answer, "HTTP/1.1 ", 9) == 0 ? atoi(answer + 9) : 0;
+	return tcp_status(answer);
 }
 
+/* The request as it is written here: "METHOD PATH[\nHeader: value...][\n\nbody]". */
 __attribute__((format(printf, 2, 3))) static int ask(struct world *w, const char *fmt, ...)
 {
-	char request[8192], whole[9000];
+	char text[8192], whole[9000];
+	char *lines, *content;
+	int n;
 	va_list ap;
-	char *head_end;
 
 	va_start(ap, fmt);
-	vsnprintf(request, sizeof(request), fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	/* "METHOD PATH[\nHeader: value...][\n\nbody]", to be brought into the form of HTTP */
-	head_end = strstr(request, "\n\n");
-	if (head_end)
-		*head_end = '\0';
-	char *line = strchr(request, '\n');
-
-	if (line)
-		*line++ = '\0';
-	snprintf(whole, sizeof(whole), "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", request);
-	while (line && *line) {
-		size_t n = strcspn(line, "\n"), at = strlen(whole);
-
-		snprintf(whole + at, sizeof(whole) - at, "%.*s\r\n", (int)n, line);
-		line += n + (line[n] == '\n');
+	content = strstr(text, "\n\n");
+	if (content) {
+		*content = '\0';
+		content += 2;
 	}
-	strcat(whole, "\r\n");
-	if (head_end)
-		strcat(whole, head_end + 2);
-	return talk_to(server_url(w->server), whole, strlen(whole), w->answer);
+	lines = text;
+	n = snprintf(whole, sizeof(whole), "%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n",
+		     strsep(&lines, "\n"));
+	while (lines)
+		n += snprintf(whole + n, sizeof(whole) - (size_t)n, "%s\r\n", strsep(&lines, "\n"));
+	n += snprintf(whole + n, sizeof(whole) - (size_t)n, "\r\n%s", content ? content : "");
+	return talk_to(server_url(w->server), whole, (size_t)n, w->answer);
 }
 
 static const char *body(const struct world *w)
@@ -150,7 +145,7 @@ static int entries(const char *path, const char *prefix)
 	int n = 0;
 
 	while ((e = readdir(d)))
-		n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..") &&
+		n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
 		     strncmp(e->d_name, prefix, strlen(prefix)) == 0;
 	return n;
 }
@@ -211,7 +206,7 @@ static void *race(void *arg)
 	tcp_send(fd, "0\r\n\r\n", 5);
 	tcp_read_all(fd, answer, sizeof(answer));
 	close(fd);
-	*status = atoi(answer + 9);
+	*status = tcp_status(answer);
 	return status;
 }
 
@@ -335,28 +330,36 @@ static void other_requests_get_a_status(void **state)
 	assert_string_equal(body(w), "123");
 }
 
+/* Sends n chunks of 40000 bytes; returns the status, with the answer in w. */
+static int put_chunks(struct world *w, const char *key, int n)
+{
+	char head[256], data[40001];
+	int fd = tcp_connect(server_url(w->server));
+
+	snprintf(head, sizeof(head),
+		 "PUT /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+		 "Transfer-Encoding: chunked\r\n\r\n",
+		 key);
+	tcp_send(fd, head, strlen(head));
+	snprintf(data, sizeof(data), "%040000d", 0);
+	for (int i = 0; i < n; i++) {
+		tcp_send(fd, "9c40\r\n", 6);
+		tcp_send(fd, data, 40000);
+		tcp_send(fd, "\r\n", 2);
+	}
+	tcp_send(fd, "0\r\n\r\n", 5);
+	tcp_read_all(fd, w->answer, ANSWER_MAX);
+	close(fd);
+	return tcp_status(w->answer);
+}
+
 static void too_large_is_refused(void **state)
 {
 	struct world *w = *state;
-	char chunk[40100];
-	int fd;
 
 	assert_int_equal(ask(w, "PUT /a/1/x\nContent-Length: 1000001\nExpect: 100-continue"), 413);
 	/* of unknown length: found out on the way */
-	memset(chunk, 'x', sizeof(chunk));
-	memcpy(chunk, "9c40\r\n", 6);
-	memcpy(chunk + 6 + 40000, "\r\n", 2);
-	fd = tcp_connect(server_url(w->server));
-	snprintf(w->answer, ANSWER_MAX,
-		 "PUT /a/1/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-		 "Transfer-Encoding: chunked\r\n\r\n");
-	assert_true(tcp_send(fd, w->answer, strlen(w->answer)));
-	for (int i = 0; i < 26; i++)
-		assert_true(tcp_send(fd, chunk, 6 + 40000 + 2));
-	assert_true(tcp_send(fd, "0\r\n\r\n", 5));
-	tcp_read_all(fd, w->answer, ANSWER_MAX);
-	close(fd);
-	assert_int_equal(atoi(w->answer + 9), 413);
+	assert_int_equal(put_chunks(w, "a/1/x", 26), 413);
 	assert_int_equal(entries(w->root, ""), 0);
 }
 
@@ -484,10 +487,10 @@ static void garbage_does_no_harm(void **state)
 	}
 	/* a header without end, and connections that say nothing */
 	memset(junk, 'a', sizeof(junk));
-	memcpy(junk, "GET /", 5);
 	for (int i = 0; i < 20; i++) {
 		open_fds[i] = tcp_connect(server_url(w->server));
-		tcp_send(open_fds[i], junk, i % 2 ? sizeof(junk) : 0);
+		if (i % 2 && tcp_send(open_fds[i], "GET /", 5))
+			tcp_send(open_fds[i], junk, sizeof(junk));
 	}
 	assert_int_equal(ask(w, "GET /a/1/x"), 200);
 	assert_string_equal(body(w), "123");
@@ -602,7 +605,6 @@ static void a_killed_server_leaves_nothing_visible(void **state)
 static int fill_disk(struct world *w)
 {
 	struct server_options o = {.listen = "127.0.0.1:0", .root = w->root};
-	char chunk[65536 + 16];
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("tmpfs", w->root, "tmpfs", 0, "size=2m") < 0)
@@ -613,22 +615,8 @@ static int fill_disk(struct world *w)
 	if (ask(w, "PUT /a/1/x\nExpect: 100-continue\nContent-Length: 4000000") != 507)
 		return 2;
 	/* found out on the way */
-	memset(chunk, 'x', sizeof(chunk));
-	memcpy(chunk, "10000\r\n", 7);
-	memcpy(chunk + 7 + 65536, "\r\n", 2);
-	int fd = tcp_connect(server_url(w->server));
-
-	snprintf(w->answer, ANSWER_MAX,
-		 "PUT /a/1/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-		 "Transfer-Encoding: chunked\r\n\r\n");
-	tcp_send(fd, w->answer, strlen(w->answer));
-	for (int i = 0; i < 64; i++)
-		tcp_send(fd, chunk, 7 + 65536 + 2);
-	tcp_send(fd, "0\r\n\r\n", 5);
-	tcp_read_all(fd, w->answer, ANSWER_MAX);
-	close(fd);
-	if (atoi(w->answer + 9) != 507 ||
-	    strcmp(body(w), "writing the file: No space left on device\n"))
+	if (put_chunks(w, "a/1/x", 100) != 507 ||
+	    strcmp(body(w), "writing the file: No space left on device\n") != 0)
 		return 3;
 	if (entries(w->root, "") != 0)
 		return 4;
