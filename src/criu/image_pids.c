@@ -139,7 +139,7 @@ static uint32_t namespace_of_task(int dirfd, int32_t pid)
 }
 
 /* A job that was dumped together with its pid namespace gets a new one: all pids are free there. */
-static bool brings_namespace(int dirfd, int32_t root)
+bool image_pids_bring_namespace(int dirfd, int32_t root)
 {
 	uint32_t outer = namespace_of_criu(dirfd), inner = namespace_of_task(dirfd, root);
 
@@ -151,7 +151,7 @@ int image_pids_free(int dirfd, const struct image_map *map, struct frem_error *e
 	struct ids ids = {0};
 	int r = read_ids(dirfd, THREADS, &ids, err);
 
-	if (r == 0 && brings_namespace(dirfd, map->tasks[0].pid))
+	if (r == 0 && image_pids_bring_namespace(dirfd, map->tasks[0].pid))
 		ids.n = 0;
 	for (size_t i = 0; r == 0 && i < ids.n; i++) {
 		char path[32], comm[17];

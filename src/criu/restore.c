@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "criu/criu.h"
 #include "criu/image_files.h"
 #include "criu/image_map.h"
 #include "guard.h"
+#include "pids.h"
 #include "run.h"
 #include "streams.h"
 #include "tree.h"
 
+#define GONE_MS 2000 /* for killed tasks to end; they take a few ms */
 #define RESTORE_LOG "criu.log"
 
 /* One restore while it runs. */
@@ -24,6 +28,7 @@ struct restore {
 	struct image_map *map;
 	struct streams streams;
 	struct tree before; /* children of this process when it began */
+	bool *taken;	    /* by task: its pid was in use when it began, so that is not ours */
 	pid_t root;	    /* as CRIU named it, 0 before */
 	int hook;	    /* what a hook returned */
 	struct frem_error hook_err;
@@ -156,9 +161,38 @@ static void remove_remains(struct restore *run)
 	}
 }
 
+/* A killed task holds its pid until it has ended and is reaped, also from a second attempt. */
+static void await_remains(struct restore *run)
+{
+	uint64_t until = clock_ns() + GONE_MS * NSEC_PER_MSEC;
+
+	/* the end of its first process waits for all others of a pid namespace */
+	if (image_pids_bring_namespace(run->r->images_fd, run->map->tasks[0].pid))
+		return;
+	for (size_t i = 0; i < run->map->n_tasks; i++)
+		if (!run->taken[i])
+			tree_await(run->map->tasks[i].pid, until);
+}
+
+/* The tasks whose pids something else has already, which CRIU will refuse. */
+static int note_taken(struct restore *run, struct frem_error *err)
+{
+	char path[64];
+
+	run->taken = calloc(run->map->n_tasks, sizeof(*run->taken));
+	if (!run->taken)
+		return frem_oom(err);
+	for (size_t i = 0; i < run->map->n_tasks; i++) {
+		snprintf(path, sizeof(path), "/proc/%d", run->map->tasks[i].pid);
+		run->taken[i] = access(path, F_OK) == 0;
+	}
+	return 0;
+}
+
 static int failed(struct restore *run, int r, const char *message, struct frem_error *err)
 {
 	remove_remains(run);
+	await_remains(run);
 	if (run->hook) {
 		if (err)
 			*err = run->hook_err;
@@ -206,6 +240,8 @@ int criu_restore(const struct criu_program *p, const struct criu_restore *r, pid
 	int result = image_map_read(r->images_fd, &run.map, err);
 
 	if (result == 0)
+		result = note_taken(&run, err);
+	if (result == 0)
 		result = tree_children_of_self(&run.before, err);
 	if (result == 0)
 		result = streams_connect(r->images_fd, &run.streams, err);
@@ -214,6 +250,7 @@ int criu_restore(const struct criu_program *p, const struct criu_restore *r, pid
 	guard_release(&run.guard);
 	streams_done(&run.streams);
 	tree_done(&run.before);
+	free(run.taken);
 	image_map_free(run.map);
 	return result;
 }

@@ -158,20 +158,6 @@ int session_start(const struct criu_program *p, const int *inherit, size_t n,
 	return 0;
 }
 
-int session_send(struct criu_session *s, const CriuReq *req, struct frem_error *err)
-{
-	size_t n = criu_req__get_packed_size(req);
-	_cleanup_free_ uint8_t *data = malloc(n);
-
-	if (!data)
-		return frem_oom(err);
-	criu_req__pack(req, data);
-	while (send(s->sock, data, n, MSG_NOSIGNAL) < 0)
-		if (errno != EINTR)
-			return frem_fail(err, FREM_FAILED, errno, "talking to criu");
-	return 0;
-}
-
 /* CRIU is gone without an answer: says how it ended. */
 static int session_lost(struct criu_session *s, struct frem_error *err)
 {
@@ -188,6 +174,22 @@ static int session_lost(struct criu_session *s, struct frem_error *err)
 				 WTERMSIG(status));
 	return frem_fail(err, FREM_FAILED, 0, "criu ended without an answer, with status %d",
 			 WEXITSTATUS(status));
+}
+
+int session_send(struct criu_session *s, const CriuReq *req, struct frem_error *err)
+{
+	size_t n = criu_req__get_packed_size(req);
+	_cleanup_free_ uint8_t *data = malloc(n);
+
+	if (!data)
+		return frem_oom(err);
+	criu_req__pack(req, data);
+	while (send(s->sock, data, n, MSG_NOSIGNAL) < 0)
+		if (errno == EPIPE || errno == ECONNRESET)
+			return session_lost(s, err);
+		else if (errno != EINTR)
+			return frem_fail(err, FREM_FAILED, errno, "talking to criu");
+	return 0;
 }
 
 int session_receive(struct criu_session *s, CriuResp **ret, struct frem_error *err)

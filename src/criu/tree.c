@@ -3,11 +3,16 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 #define TREE_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
 
@@ -147,6 +152,24 @@ static void signal_all(const struct tree *t, int number)
 {
 	for (size_t i = 0; i < t->n; i++)
 		kill(t->pids[i], number);
+}
+
+void tree_await(pid_t pid, uint64_t until)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	while (access(path, F_OK) == 0) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		uint64_t now = clock_ns();
+
+		if (now >= until || waitpid(pid, NULL, WNOHANG) == pid)
+			return;
+		/* once it has ended, nothing tells when another parent reaps it */
+		if (poll(&p, 1, (int)((until - now) / NSEC_PER_MSEC) + 1) > 0)
+			usleep(500);
+	}
 }
 
 void tree_kill(pid_t root)

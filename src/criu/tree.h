@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/cleanup.h"
@@ -28,6 +29,10 @@ long tree_stat_field(pid_t pid, int n);
 void tree_comm(pid_t pid, char out[17]);
 /* Kills every process of the tree, from the root down so that nothing is started in its place. */
 void tree_kill(pid_t root);
+
+/* Waits until a process that was killed has ended and its pid is free again, but not beyond the
+ * clock_ns() time `until`. Reaps it where it has become a child of this process. */
+void tree_await(pid_t pid, uint64_t until);
 
 #define _cleanup_tree_ __attribute__((cleanup(tree_done)))
 

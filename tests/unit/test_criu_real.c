@@ -276,8 +276,6 @@ static bool anything_left(struct fixture *f)
 
 	assert_int_equal(image_map_read(f->images, &m, &f->err), 0);
 	for (size_t i = 0; i < m->n_tasks; i++) {
-		/* orphans of the tree come to us */
-		waitpid(m->tasks[i].pid, NULL, WNOHANG);
 		left |= kill(m->tasks[i].pid, 0) == 0;
 	}
 	image_map_free(m);
@@ -334,8 +332,11 @@ static void death_of_frem_ends_a_restore(void **state)
 		_exit(1);
 	}
 	waitpid(pid, NULL, 0);
-	for (int i = 0; i < 5000 && anything_left(f); i++)
+	for (int i = 0; i < 5000 && anything_left(f); i++) {
+		while (waitpid(-1, NULL, WNOHANG) > 0) /* orphans of the tree come to us */
+			;
 		usleep(1000);
+	}
 	assert_false(anything_left(f));
 	count = count_of(f);
 	restore(f, (struct criu_restore){0});
