@@ -174,7 +174,8 @@ static int is_mapped(const struct member *m, uint64_t start, uint64_t end, struc
 {
 	int first = uffd_probe(m->fd, start), last = uffd_probe(m->fd, end - PAGE_BYTES);
 
-	if (first == -EAGAIN || last == -EAGAIN)
+	/* a change that began in between may have shown as ENOENT: only then it is counted */
+	if (first == -EAGAIN || last == -EAGAIN || uffd_changing(m->fd))
 		return -EAGAIN;
 	if (first != last)
 		return ambiguous(start, err);

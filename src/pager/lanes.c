@@ -45,6 +45,7 @@ struct lanes {
 	uint64_t bulk_due_ns, bulk_backoff_ns;
 	uint64_t progress_ns; /* when something good came last, or fetching began */
 	unsigned failures;
+	bool troubled;	/* nothing good came since a failure */
 	bool exhausted; /* the plan has nothing more */
 	bool given_up;
 	struct frem_error why;
@@ -122,6 +123,7 @@ static void give_up(struct lanes *l, const struct frem_error *why)
 void lanes_trouble(struct lanes *l, const struct frem_error *why)
 {
 	l->failures++;
+	l->troubled = true;
 	log_info("fetching '%s', trying again: %s", l->o.key, why->text);
 	if (clock_ns() - l->progress_ns >= LANES_GIVE_UP_NS)
 		give_up(l, why);
@@ -130,6 +132,7 @@ void lanes_trouble(struct lanes *l, const struct frem_error *why)
 void lanes_progress(struct lanes *l)
 {
 	l->progress_ns = clock_ns();
+	l->troubled = false;
 }
 
 static bool is_damage(const struct frem_error *why)
@@ -188,7 +191,7 @@ void lanes_good(struct lanes *l, size_t frame)
 {
 	struct single *s = find_single(l, frame);
 
-	l->progress_ns = clock_ns();
+	lanes_progress(l);
 	l->bulk_backoff_ns = 0;
 	plan_taken(l->plan, frame);
 	if (!s)
@@ -296,7 +299,8 @@ static int start(struct lanes *l, size_t first, size_t end, bool demand, struct 
 	if (!t)
 		return frem_oom(err);
 	if (TAILQ_EMPTY(&l->transfers)) {
-		l->progress_ns = clock_ns();
+		if (!l->troubled)
+			l->progress_ns = clock_ns();
 		rate_pause(l->o.rate);
 	}
 	*t = (struct transfer){

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -61,6 +62,7 @@ void job_tree_done(struct job_tree *t)
 {
 	cleanup_close(&t->pidfd);
 	free(t->seen);
+	free(t->prints);
 }
 
 int job_tree_add_seen(struct job_tree *t, int32_t pid)
@@ -76,14 +78,6 @@ int job_tree_add_seen(struct job_tree *t, int32_t pid)
 	}
 	t->seen[t->n_seen++] = pid;
 	return 0;
-}
-
-void job_tree_set_root(struct job_tree *t, pid_t root)
-{
-	cleanup_close(&t->pidfd);
-	t->root = root;
-	t->pidfd = (int)syscall(SYS_pidfd_open, root, 0);
-	t->session = getsid(root) == root ? root : 0;
 }
 
 /* A line "NAME:\tnumbers" of /proc/PID/status: its first and its last number. */
@@ -110,13 +104,13 @@ static bool status_numbers(const char *status, const char *name, long *ret_first
 	return true;
 }
 
-static bool read_status(pid_t pid, char *out, size_t size)
+static bool read_proc(pid_t pid, const char *name, char *out, size_t size)
 {
 	_cleanup_close_ int fd = -1;
 	char path[64];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	n = fd < 0 ? -1 : read(fd, out, size - 1);
 	if (n <= 0)
@@ -130,7 +124,7 @@ static pid_t parent_of(pid_t pid)
 	char status[4096];
 	long first, last;
 
-	if (!read_status(pid, status, sizeof(status)) ||
+	if (!read_proc(pid, "status", status, sizeof(status)) ||
 	    !status_numbers(status, "\nPPid:", &first, &last))
 		return 0;
 	return (pid_t)first;
@@ -151,7 +145,7 @@ static bool was_seen(const struct job_tree *t, pid_t pid)
 	char status[4096];
 	long outer, inner;
 
-	if (!read_status(pid, status, sizeof(status)) ||
+	if (!read_proc(pid, "status", status, sizeof(status)) ||
 	    !status_numbers(status, "\nNSpid:", &outer, &inner))
 		return false;
 	for (size_t i = 0; i < t->n_seen; i++)
@@ -181,6 +175,59 @@ static void add_children(struct pids *p, pid_t pid)
 	}
 }
 
+/* Field number i of /proc/PID/stat, from 3 on. */
+static uint64_t stat_field(const char *stat_text, unsigned i)
+{
+	const char *at = strrchr(stat_text, ')'); /* ends field 2, which may hold anything */
+
+	for (unsigned k = 2; at && k < i; k++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+static bool get_print(pid_t pid, struct job_print *ret)
+{
+	char path[64], text[2048];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	if (!read_proc(pid, "stat", text, sizeof(text)) || stat(path, &st) < 0)
+		return false;
+	*ret = (struct job_print){.stack = stat_field(text, 28),
+				  .arguments = stat_field(text, 48),
+				  .pid_ns = st.st_ino};
+	return ret->stack && ret->arguments;
+}
+
+/* Whether some mapping waits for missing pages (VmFlags "um"). */
+static bool has_userfault_memory(pid_t pid)
+{
+	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_free_ char *line = NULL;
+	char path[64];
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	f = fopen(path, "re");
+	while (f && getline(&line, &n, f) > 0)
+		if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " um"))
+			return true;
+	return false;
+}
+
+static bool is_orphan(const struct job_tree *t, pid_t pid)
+{
+	struct job_print p;
+
+	if (t->n_prints == 0 || !get_print(pid, &p))
+		return false;
+	for (size_t i = 0; i < t->n_prints; i++)
+		if (p.stack == t->prints[i].stack && p.arguments == t->prints[i].arguments &&
+		    p.pid_ns == t->prints[i].pid_ns)
+			return has_userfault_memory(pid);
+	return false;
+}
+
 /* Everything that has to be looked up in all of /proc: orphans, and tasks that CRIU announced. */
 static void add_from_proc(const struct job_tree *t, struct pids *p)
 {
@@ -192,8 +239,7 @@ static void add_from_proc(const struct job_tree *t, struct pids *p)
 
 		if (pid <= 1)
 			continue;
-		if (t->root ? t->session && getsid(pid) == t->session
-			    : was_seen(t, pid) && is_below(pid, t->ancestors))
+		if (t->root ? is_orphan(t, pid) : was_seen(t, pid) && is_below(pid, t->ancestors))
 			add(p, pid);
 	}
 }
@@ -213,6 +259,29 @@ static void scan(const struct job_tree *t, struct pids *p)
 	add_from_proc(t, p);
 	for (size_t i = 0; i < p->n; i++)
 		add_children(p, p->pid[i]);
+}
+
+static void take_prints(struct job_tree *t)
+{
+	struct pids p = {0};
+
+	add(&p, t->root);
+	for (size_t i = 0; i < p.n; i++)
+		add_children(&p, p.pid[i]);
+	free(t->prints);
+	t->n_prints = 0;
+	t->prints = calloc(p.n + 1, sizeof(*t->prints));
+	for (size_t i = 0; t->prints && i < p.n; i++)
+		t->n_prints += get_print(p.pid[i], &t->prints[t->n_prints]);
+	free(p.pid);
+}
+
+void job_tree_set_root(struct job_tree *t, pid_t root)
+{
+	cleanup_close(&t->pidfd);
+	t->root = root;
+	t->pidfd = (int)syscall(SYS_pidfd_open, root, 0);
+	take_prints(t);
 }
 
 void job_tree_kill(const struct job_tree *t)

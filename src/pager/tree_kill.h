@@ -12,10 +12,20 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/*
+ * What an address space of the tree is known by, as long as it is not replaced by exec (which ends
+ * its userfaultfd): where the kernel had put its stack and arguments, which every fork keeps.
+ */
+struct job_print {
+	uint64_t stack, arguments;
+	uint64_t pid_ns;
+};
+
 struct job_tree {
-	pid_t root;	    /* 0: not known, the restore is not through */
-	int pidfd;	    /* of root, so that a reused pid is never killed; -1 */
-	pid_t session;	    /* of root, where root leads it: its orphans are found by it; else 0 */
+	pid_t root;		  /* 0: not known, the restore is not through */
+	int pidfd;		  /* of root, so that a reused pid is never killed; -1 */
+	struct job_print *prints; /* by which orphans of the tree are known */
+	size_t n_prints;
 	pid_t ancestors[2]; /* before root is known: the caller, and CRIU; 0: none */
 	int32_t *seen;	    /* before root is known: pids of tasks, as in the image */
 	size_t n_seen, cap_seen;

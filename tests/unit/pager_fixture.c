@@ -615,3 +615,9 @@ pid_t pager_pid(void)
 {
 	return child_named(keeper_pid(), "frem-pager");
 }
+
+void kill_process(pid_t pid)
+{
+	assert_true(pid > 1);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+}

@@ -95,6 +95,8 @@ void wait_step(struct fixture *f, int step);
 /* The processes of the pager, by name; 0: none. */
 pid_t keeper_pid(void);
 pid_t pager_pid(void);
+/* SIGKILL, to a process that is there. */
+void kill_process(pid_t pid);
 
 #define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
