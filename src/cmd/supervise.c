@@ -9,7 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+
+#define LAST_WORD_MS 3000 /* the pager reports a failure only once the whole tree is gone */
 
 /* What a terminal, a shell, a batch system or an operator may send. */
 static const int forwarded[] = {SIGINT,	 SIGTERM, SIGHUP,   SIGQUIT, SIGUSR1,
@@ -73,13 +76,31 @@ static int take_events(struct restart_job *job, struct frem_error *err)
 	return r;
 }
 
-/* Of a job that ended while memory was missing: its remaining processes keep their pager. */
-static void release_pager(struct restart_job *job)
+/*
+ * The job ended while memory was missing. If it was killed, the pager may have been the one, and is
+ * about to say why; or it is about to find that nobody wants the rest. Where neither comes, other
+ * processes of the job live on, and keep their pager.
+ */
+static int release_pager(struct restart_job *job, int status, struct frem_error *err)
 {
-	if (job->drained)
-		return;
-	note_stats(job, NULL);
-	pager_detach(job->pager);
+	uint64_t start = clock_ns();
+	int r = 0;
+
+	while (status == 128 + SIGKILL && !job->drained && clock_ms_since(start) < LAST_WORD_MS) {
+		struct pollfd fd = {.fd = pager_event_fd(job->pager), .events = POLLIN};
+
+		poll(&fd, 1, 50);
+		r = take_events(job, err);
+		if (r < 0) {
+			note_stats(job, err);
+			return r;
+		}
+	}
+	if (!job->drained) {
+		note_stats(job, NULL);
+		pager_detach(job->pager);
+	}
+	return status;
 }
 
 int supervise_job(struct restart_job *job, struct frem_error *err)
@@ -95,8 +116,7 @@ int supervise_job(struct restart_job *job, struct frem_error *err)
 		};
 
 		if (job_ended(job, &status)) {
-			r = status;
-			release_pager(job);
+			r = release_pager(job, status, err);
 			break;
 		}
 		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
@@ -125,8 +145,8 @@ int supervise_drain(struct restart_job *job, struct frem_error *err)
 		if (poll(&fd, 1, 1000) < 0 && errno != EINTR)
 			return frem_fail(err, FREM_FAILED, errno, "waiting for the pager");
 		if (job_ended(job, &status)) {
-			release_pager(job);
-			return 0;
+			r = release_pager(job, status, err);
+			return r < 0 ? r : 0;
 		}
 		r = take_events(job, err);
 	}

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -202,6 +203,26 @@ static double frozen_us(int dirfd)
 	return us;
 }
 
+/* CRIU does not tell why writing its images failed, but its log does. */
+static bool disk_full(const struct dump *run, const struct frem_error *err)
+{
+	struct statvfs fs;
+
+	if (err && strstr(err->detail, strerror(ENOSPC)))
+		return true;
+	return fstatvfs(run->d->images_fd, &fs) == 0 && fs.f_bavail == 0;
+}
+
+static int disk_full_error(const struct dump *run, struct frem_error *err)
+{
+	int r = frem_fail(err, FREM_FAILED, ENOSPC, "dumping process %d: writing the image",
+			  run->d->pid);
+
+	return frem_hint(err, r,
+			 "FREM_RUN_DIR names another place for run directories; it has to hold "
+			 "the program's memory");
+}
+
 static int refused(struct dump *run, const char *message, struct frem_error *err)
 {
 	int r;
@@ -214,7 +235,7 @@ static int refused(struct dump *run, const char *message, struct frem_error *err
 	r = frem_fail(err, FREM_REFUSED, 0, "dumping process %d: CRIU refused", run->d->pid);
 	target_hint(run->d->pid, err);
 	log_take_errors(run->d->images_fd, DUMP_LOG, message, err);
-	return r;
+	return disk_full(run, err) ? disk_full_error(run, err) : r;
 }
 
 int criu_dump(const struct criu_program *p, const struct criu_dump *d, double *ret_frozen_ms,

@@ -46,6 +46,7 @@ static void open_null(int number, int flags)
 
 static void become_command(const char *const argv[], int out)
 {
+	setsid(); /* a Ctrl-C is for frem to act upon */
 	reset_signals();
 	open_null(STDIN_FILENO, O_RDONLY);
 	dup2(out, STDOUT_FILENO);
