@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* here are the functions themselves */
+#undef frem_fail
+#undef frem_oom
+
 void frem_error_reset(struct frem_error *err)
 {
 	if (!err)

@@ -12,6 +12,8 @@
 #ifndef FREM_BASE_ERROR_H
 #define FREM_BASE_ERROR_H
 
+#include <errno.h>
+
 /* The exit codes of the command line. */
 enum frem_code {
 	FREM_OK = 0,
@@ -53,6 +55,17 @@ void frem_detail(struct frem_error *err, const char *line);
 
 /* frem_fail() for ENOMEM. */
 int frem_oom(struct frem_error *err);
+
+/*
+ * Compilers and analysers do not see into another file: from these they know that a failure is
+ * negative, and so that a caller's `r < 0` keeps it from the outputs.
+ */
+static inline int frem_negative(int r)
+{
+	return r < 0 ? r : -EIO;
+}
+#define frem_fail(...) frem_negative(frem_fail(__VA_ARGS__))
+#define frem_oom(err) frem_negative(frem_oom(err))
 
 void frem_error_reset(struct frem_error *err);
 
