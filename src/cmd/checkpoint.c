@@ -175,12 +175,12 @@ static void track_window(struct checkpoint_job *job, const struct checkpoint_opt
 static json_t *result_json(const struct checkpoint_job *job)
 {
 	json_t *touch = json_null();
+	uint64_t bytes = job->touch ? job->touch->pages * PAGE_BYTES : 0;
 
 	if (job->touch)
 		touch = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:s}", "pages",
-				  (json_int_t)job->touch->pages, "bytes",
-				  (json_int_t)(job->touch->pages * PAGE_BYTES), "window_ms",
-				  (json_int_t)job->touch->info.window_ms, "scans",
+				  (json_int_t)job->touch->pages, "bytes", (json_int_t)bytes,
+				  "window_ms", (json_int_t)job->touch->info.window_ms, "scans",
 				  (json_int_t)job->touch->info.scans, "overhead_ms",
 				  job->touch->info.overhead_ms, "frozen_ms",
 				  job->touch->info.frozen_ms, "backend", job->touch->info.backend,

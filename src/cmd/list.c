@@ -240,5 +240,5 @@ int cmd_list(struct cmd_context *c, int argc, char **argv, struct frem_error *er
 		r = checkpoint_open_store(c, &s, err);
 	if (r == 0)
 		r = inventory_read(s, named ? &id : NULL, &v, err);
-	return r < 0 ? r : list(s, v, c->json, err);
+	return r != 0 ? r : list(s, v, c->json, err);
 }

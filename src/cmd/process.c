@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,17 +17,24 @@
 static int parse_stat(char *text, struct process_info *ret)
 {
 	char *open = strchr(text, '('), *close = strrchr(text, ')');
-	unsigned flags;
-	int ppid;
+	long long numbers[6]; /* ppid to flags */
 
-	if (!open || !close || close < open)
+	if (!open || !close || close < open || close[1] != ' ' || !close[2])
 		return -EINVAL;
 	*close = '\0';
-	if (sscanf(close + 1, " %c %d %*d %*d %*d %*d %u", &ret->state, &ppid, &flags) != 3)
-		return -EINVAL;
+	ret->state = close[2];
+	close += 3;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		char *end;
+
+		numbers[i] = strtoll(close, &end, 10);
+		if (end == close)
+			return -EINVAL;
+		close = end;
+	}
 	snprintf(ret->comm, sizeof(ret->comm), "%s", open + 1);
-	ret->ppid = ppid;
-	ret->kernel_thread = flags & PF_KTHREAD;
+	ret->ppid = (pid_t)numbers[0];
+	ret->kernel_thread = numbers[5] & PF_KTHREAD;
 	return 0;
 }
 

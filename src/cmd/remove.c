@@ -175,7 +175,7 @@ int cmd_remove(struct cmd_context *c, int argc, char **argv, struct frem_error *
 
 	if (r == 0)
 		r = checkpoint_open_store(c, &s, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	m.store = s;
 	m.removed = json_array();

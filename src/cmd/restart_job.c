@@ -119,7 +119,7 @@ static void show_progress(const struct restart_job *job)
 static int wait_for(struct restart_job *job, enum pager_event_type want, struct frem_error *err)
 {
 	for (;;) {
-		enum pager_event_type got;
+		enum pager_event_type got = PAGER_EVENT_FAILED;
 		int r = interrupt_check(err);
 
 		if (r == 0)
@@ -218,7 +218,7 @@ int restart_job_restore(struct restart_job *job, struct frem_error *err)
 		r = read_manifest(job, &m, err);
 	if (r == 0)
 		r = prepare_world(job, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (!job->o->tcp_given)
 		restore.tcp =

@@ -53,7 +53,7 @@ static int load(struct store *store, struct checkpoint_name *id, struct shown *r
 		r = load_touch(store, id, ret, err);
 	if (r == 0)
 		r = inventory_read(store, id, &ret->inventory, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	if (ret->inventory->n) {
 		ret->stored = ret->inventory->entries[0].stored;
@@ -91,15 +91,17 @@ static json_t *tasks_json(const struct manifest *m)
 static json_t *touch_json(const struct shown *s)
 {
 	const struct touch_set *t = s->touch;
+	uint64_t bytes;
 
 	if (!t)
 		return json_null();
+	bytes = t->pages * PAGE_BYTES;
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o}", "pages",
-			 (json_int_t)t->pages, "bytes", (json_int_t)(t->pages * PAGE_BYTES),
-			 "stored_bytes", (json_int_t)s->touch_stored, "runs", (json_int_t)t->n_runs,
-			 "window_ms", (json_int_t)t->info.window_ms, "scans",
-			 (json_int_t)t->info.scans, "overhead_ms", t->info.overhead_ms, "frozen_ms",
-			 t->info.frozen_ms, "backend", ui_json_string(t->info.backend), "ended",
+			 (json_int_t)t->pages, "bytes", (json_int_t)bytes, "stored_bytes",
+			 (json_int_t)s->touch_stored, "runs", (json_int_t)t->n_runs, "window_ms",
+			 (json_int_t)t->info.window_ms, "scans", (json_int_t)t->info.scans,
+			 "overhead_ms", t->info.overhead_ms, "frozen_ms", t->info.frozen_ms,
+			 "backend", ui_json_string(t->info.backend), "ended",
 			 ui_json_string(t->info.ended));
 }
 
@@ -224,7 +226,7 @@ int cmd_show(struct cmd_context *c, int argc, char **argv, struct frem_error *er
 		r = checkpoint_open_store(c, &s, err);
 	if (r == 0)
 		r = load(s, &id, &shown, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	return c->json ? answer_shown(&shown, err) : print_shown(&shown, err);
 }
