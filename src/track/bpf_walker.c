@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -50,12 +51,12 @@ static void route_libbpf_output(void)
 static bool has_capability(unsigned capability)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/status", "re");
-	unsigned long long effective = 0;
+	uint64_t effective = 0;
 	char line[256];
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "CapEff: %llx", &effective) == 1)
-			break;
+		if (strncmp(line, "CapEff:", 7) == 0)
+			effective = strtoull(line + 7, NULL, 16);
 	return effective >> capability & 1;
 }
 
@@ -126,13 +127,15 @@ static uint64_t encryption_bit(void)
 static uint64_t direct_map_symbol(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/kallsyms", "re");
-	char line[512], name[128];
-	unsigned long long address;
+	char line[512], *rest;
 
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%llx %*c %127s", &address, name) == 2 &&
-		    !strcmp(name, "page_offset_base"))
+	while (f && fgets(line, sizeof(line), f)) {
+		uint64_t address = strtoull(line, &rest, 16);
+
+		/* "ffffffff82a1b2c0 D name" */
+		if (strlen(rest) > 3 && strcmp(rest + 3, "page_offset_base\n") == 0)
 			return address;
+	}
 	return 0;
 }
 

@@ -158,7 +158,7 @@ static pid_t inner_pid(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "NSpid:", 6))
+		if (strncmp(line, "NSpid:", 6) != 0)
 			continue;
 		last = strrchr(line, '\t');
 		return last ? (pid_t)strtol(last, NULL, 10) : pid;
