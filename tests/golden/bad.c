@@ -390,7 +390,7 @@ static void make_touch_meta_type(struct buffer *b, const struct good_files *good
 	(void)good;
 	sample_unwrap(b, &body);
 	at = memmem(body.data, body.len, "\"scans\":17", 10);
-	memcpy(at, "\"scans\":-7", 10);
+	at[8] = '-'; /* "scans":-7 */
 	touch_body(b, &body);
 }
 

@@ -550,8 +550,8 @@ static void criu_is_found(void **state)
 	struct image *im = *state;
 	struct criu_program p = {0};
 	char old[96], new[96], path[256];
-	char *path_before = strdup(getenv("PATH") ? getenv("PATH") : ""),
-	     *named = getenv("FREM_CRIU");
+	const char *search = getenv("PATH");
+	char *path_before = strdup(search ? search : ""), *named = getenv("FREM_CRIU");
 
 	named = named ? strdup(named) : NULL;
 	write_script(im, "old", "#!/bin/sh\necho 'Version: 3.17.1'\n", old);

@@ -74,13 +74,13 @@ void victim_ok(uint64_t progress)
 
 void victim_bad(const char *fmt, ...)
 {
-	char line[256] = "bad ";
+	char what[200], line[256];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(line + 4, sizeof(line) - 5, fmt, ap);
+	vsnprintf(what, sizeof(what), fmt, ap);
 	va_end(ap);
-	strcat(line, "\n");
+	snprintf(line, sizeof(line), "bad %s\n", what);
 	status_line(line);
 	_exit(VICTIM_BAD);
 }
