@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine_impl.h"
+#include "report.h"
 #include "uffd.h"
 
 /* Bytes of frames that may wait in memory for the end of the restore. PAGER_TOUCH_SET needs all of
@@ -244,8 +246,15 @@ static void damaged(struct engine *e, const struct item *i, const struct batch *
 		return;
 	}
 	e->stats->frames_retried++;
-	log_info("touch frame %zu: %s, taking its pages from '%s'", i->frame, why->text,
-		 e->pages_key);
+	if (!e->touch_damaged) {
+		char notice[512];
+
+		/* said once, however much of it is damaged */
+		e->touch_damaged = true;
+		snprintf(notice, sizeof(notice), "%.400s, ignoring: its pages come from '%s'",
+			 why->text, OBJECT_PAGES);
+		report_event(PAGER_EVENT_NOTICE, notice, NULL);
+	}
 	for (unsigned k = 0; k < b->n; k++) {
 		struct frem_error err;
 
@@ -257,8 +266,9 @@ static void damaged(struct engine *e, const struct item *i, const struct batch *
 
 int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
 {
-	const struct frame_index *x =
-		i->kind == ITEM_PAGES ? e->loaded.index : touch_stream_set(e->touch)->index;
+	bool pages = i->kind == ITEM_PAGES;
+	const struct touch_set *t = pages ? NULL : touch_stream_set(e->touch);
+	const struct frame_index *x = pages ? e->loaded.index : t->index;
 	const struct frame_entry *entry = &x->entries[i->frame];
 	enum delivered result = DELIVERED_ALL;
 	struct frem_error why;
@@ -273,7 +283,9 @@ int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
 	}
 	if (!goes_now(e, &b))
 		return DELIVERED_HELD;
-	r = frame_decode(e->codec, entry, b.n, i->data, i->n, e->raw, &why);
+	r = pages ? frame_decode(e->codec, entry, b.n, i->data, i->n, e->raw, &why)
+		  : frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH, t->frames_offset, i->data,
+				     i->n, e->raw, &why);
 	if (r < 0 && why.code != FREM_DAMAGED) {
 		*err = why;
 		return r;
@@ -282,7 +294,7 @@ int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
 		damaged(e, i, &b, &why);
 		return DELIVERED_ALL;
 	}
-	if (i->kind == ITEM_PAGES)
+	if (pages)
 		lanes_good(e->lanes, i->frame);
 	else
 		lanes_progress(e->lanes);

@@ -82,6 +82,7 @@ struct engine {
 
 	struct item_queue arrived; /* to be put in place */
 	struct item_queue held;	   /* to be tried again: see hold_until */
+	bool touch_damaged; /* and the user knows */
 	uint64_t held_bytes;
 	struct item **held_pages; /* held item of a frame of `pages`, or NULL */
 	struct item **held_touch; /* of the touch object */
