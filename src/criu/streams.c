@@ -28,7 +28,7 @@
 #define UNIX_EXTERN 1u
 
 #define STD_NONE 255
-#define UNTOUCHED -1
+#define UNTOUCHED (-1)
 
 /* One entry of files.img. */
 struct file {
