@@ -20,9 +20,11 @@ int fault_add(struct member *m, uint64_t address, struct frem_error *err)
 
 	if (e->n_faults == e->cap_faults) {
 		size_t cap = e->cap_faults ? 2 * e->cap_faults : 64;
-		struct fault *more = realloc(e->faults, cap * sizeof(*more));
+		struct fault *more = NULL;
 
-		if (!more || cap > FAULTS_MAX)
+		if (cap <= FAULTS_MAX)
+			more = realloc(e->faults, cap * sizeof(*more));
+		if (!more)
 			return frem_oom(err);
 		e->faults = more;
 		e->cap_faults = cap;

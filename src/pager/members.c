@@ -33,9 +33,11 @@ static int add_member(struct engine *e, int32_t pid, struct space *space, struct
 
 	if (e->n_members == e->cap_members) {
 		size_t cap = e->cap_members ? 2 * e->cap_members : 16;
-		struct member **more = realloc(e->members, cap * sizeof(*more));
+		struct member **more = NULL;
 
-		if (!more || cap > MEMBERS_MAX)
+		if (cap <= MEMBERS_MAX)
+			more = realloc(e->members, cap * sizeof(*more));
+		if (!more)
 			return frem_oom(err);
 		e->members = more;
 		e->cap_members = cap;
@@ -62,10 +64,13 @@ int members_make(struct engine *e, struct frem_error *err)
 		if (!t->alive)
 			continue;
 		r = space_new(t, &s, err);
-		if (r == 0)
-			r = add_member(e, t->pid, s, &m, err);
 		if (r < 0)
 			return r;
+		r = add_member(e, t->pid, s, &m, err);
+		if (r < 0) {
+			space_free(s);
+			return r;
+		}
 		m->original = true;
 		space_on_settled(s, on_settled, e);
 	}
