@@ -163,15 +163,17 @@ static void add_children(struct pids *p, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	tasks = opendir(path);
 	while (tasks && (d = readdir(tasks))) {
+		_cleanup_free_ char *word = NULL;
 		_cleanup_fclose_ FILE *f = NULL;
-		int child;
+		size_t size = 0;
 
 		if (!isdigit((unsigned char)d->d_name[0]))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/children", pid, d->d_name);
 		f = fopen(path, "re");
-		while (f && fscanf(f, "%d", &child) == 1)
-			add(p, child);
+		while (f && getdelim(&word, &size, ' ', f) > 0)
+			if (isdigit((unsigned char)word[0]))
+				add(p, (pid_t)strtol(word, NULL, 10));
 	}
 }
 
@@ -235,7 +237,7 @@ static void add_from_proc(const struct job_tree *t, struct pids *p)
 	struct dirent *d;
 
 	while (proc && (d = readdir(proc))) {
-		pid_t pid = (pid_t)atoi(d->d_name);
+		pid_t pid = (pid_t)strtol(d->d_name, NULL, 10);
 
 		if (pid <= 1)
 			continue;
@@ -307,7 +309,7 @@ bool uffds_alive(void)
 	struct dirent *d;
 
 	while (fds && (d = readdir(fds))) {
-		int fd = atoi(d->d_name);
+		int fd = (int)strtol(d->d_name, NULL, 10);
 
 		if (d->d_name[0] != '.' && uffd_is(fd) && uffd_probe(fd, PROBE_ADDRESS) != -ESRCH)
 			return true;

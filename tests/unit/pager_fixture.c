@@ -582,13 +582,13 @@ void wait_step(struct fixture *f, int step)
 
 static pid_t child_named(pid_t parent, const char *name)
 {
-	char path[64], comm[32];
+	char path[64], comm[32], word[16];
 	FILE *children;
-	int pid;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", parent, parent);
 	children = fopen(path, "re");
-	while (children && fscanf(children, "%d", &pid) == 1) {
+	while (children && fscanf(children, "%15s", word) == 1) {
+		pid_t pid = (pid_t)strtol(word, NULL, 10);
 		FILE *c;
 
 		snprintf(path, sizeof(path), "/proc/%d/comm", pid);

@@ -130,8 +130,11 @@ static void *serve(void *arg)
 			*end = '\0';
 			first = last = -1;
 			range = strcasestr(in, "range: bytes=");
-			if (range)
-				sscanf(range + 13, "%ld-%ld", &first, &last);
+			if (range) {
+				first = strtol(range + 13, &range, 10);
+				if (*range == '-' && range[1] >= '0' && range[1] <= '9')
+					last = strtol(range + 1, NULL, 10);
+			}
 			if (sscanf(in, "%*s %255s", path) != 1 || !answer(sock, path, first, last))
 				goto out;
 			n -= (size_t)(end + 4 - in);
