@@ -24,7 +24,7 @@
 #define WAIT_MS 20000
 
 /* Where a task's memory is, far from anything else. */
-#define ADDRESS(task) (UINT64_C(0x100000000000) + (uint64_t)(task) * (UINT64_C(1) << 32))
+#define ADDRESS(task) (UINT64_C(0x200000000000) + (uint64_t)(task) * (UINT64_C(1) << 32))
 /* Pages from there on that are registered but not in the image, before its lazy ones. */
 #define HOLE 8u
 
