@@ -19,6 +19,8 @@
 #define TRIES 20
 /* A program whose memory does not fit into its limit for so long is ended. */
 #define FULL_NS (30 * NSEC_PER_SEC)
+/* How long a killed task may take to die. */
+#define LOST_NS (10 * NSEC_PER_SEC)
 
 /* Some pages from one place on, going to one place. */
 struct piece {
@@ -47,12 +49,34 @@ static int no_memory(struct member *m, int r, struct frem_error *err)
 }
 
 /*
+ * After CRIU's word, the map says that a page belongs where nothing is registered. A forked child
+ * did not inherit such memory (MADV_DONTFORK). In a task of the image it cannot be, but while it is
+ * dying: the event of a killed thread is never read. If it lives on, its restore was not what the
+ * image says, and it must not go on without a page that it may read as zero.
+ */
+static int not_registered(struct member *m, const struct piece *p, struct frem_error *err)
+{
+	uint64_t now = clock_ns();
+
+	if (!m->original) {
+		settle(m, p, 1);
+		return 0;
+	}
+	if (!m->lost_ns)
+		m->lost_ns = now;
+	if (now - m->lost_ns > LOST_NS)
+		return frem_fail(err, FREM_FAILED, 0,
+				 "memory of pid %d at %#" PRIx64 " was not restored to be filled",
+				 m->pid, p->address);
+	return -EAGAIN;
+}
+
+/*
  * Nothing is registered at some page of the piece, though the map says so. A change may have begun
  * after the kernel looked at its counter, so the counter has to be looked at again; see changes.c.
- * Before CRIU's word the range may still have to be registered. After it, the map is right and the
- * program has no such memory: a child that did not inherit it.
+ * Before CRIU's word the range may still have to be registered.
  */
-static int not_there(struct member *m, struct piece *p)
+static int not_there(struct member *m, struct piece *p, struct frem_error *err)
 {
 	if (uffd_changing(m->fd))
 		return -EAGAIN;
@@ -60,10 +84,7 @@ static int not_there(struct member *m, struct piece *p)
 		p->pages /= 2;
 		return 0;
 	}
-	if (!m->engine->finished)
-		return -ENOENT;
-	settle(m, p, 1);
-	return 0;
+	return m->engine->finished ? not_registered(m, p, err) : -ENOENT;
 }
 
 /* What became of one uffd_put(). 0: go on behind what is settled now; -EAGAIN and -ENOENT: later.
@@ -76,7 +97,7 @@ static int judge(struct member *m, struct piece *p, int r, struct frem_error *er
 		settle(m, p, 1);
 		return 0;
 	case -ENOENT:
-		return not_there(m, p);
+		return not_there(m, p, err);
 	case -ESRCH:
 		member_end(m);
 		return 0;
@@ -98,7 +119,7 @@ static int put(struct member *m, struct piece *p, struct frem_error *err)
 	int r = uffd_put(m->fd, p->address, p->data, p->pages, &done);
 
 	if (done) {
-		m->full_ns = 0;
+		m->full_ns = m->lost_ns = 0;
 		settle(m, p, done);
 	}
 	/* after a part, the ioctl says EAGAIN whatever the reason was: the next call tells */

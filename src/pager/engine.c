@@ -323,6 +323,7 @@ static void step_tick(struct engine *e)
 		if (m->fd >= 0 && uffd_probe(m->fd, PROBE_ADDRESS) == -ESRCH)
 			member_end(m);
 	}
+	members_reap(e);
 }
 
 static bool touch_over(const struct engine *e)

@@ -39,6 +39,7 @@ struct member {
 	struct space *space;
 	struct changes undecided; /* read, and put off until the next calm moment: changes.c */
 	uint64_t full_ns;	  /* since when there is no memory for a page; 0 */
+	uint64_t lost_ns;	  /* since when a mapping that must be there is not; 0 */
 };
 
 /* A fault that has not been answered. */
@@ -82,7 +83,7 @@ struct engine {
 
 	struct item_queue arrived; /* to be put in place */
 	struct item_queue held;	   /* to be tried again: see hold_until */
-	bool touch_damaged; /* and the user knows */
+	bool touch_damaged;	   /* and the user knows */
 	uint64_t held_bytes;
 	struct item **held_pages; /* held item of a frame of `pages`, or NULL */
 	struct item **held_touch; /* of the touch object */
@@ -112,6 +113,8 @@ int member_drain(struct member *m, struct frem_error *err);
 /* Whether pages may be put into it just now. */
 bool member_open(const struct member *m);
 void member_end(struct member *m);
+/* Frees forked members that have ended. No pointer to a member may be held. */
+void members_reap(struct engine *e);
 
 /* Changes the map as one event says. */
 int change_apply(struct member *m, const struct change *c, struct frem_error *err);

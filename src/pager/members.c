@@ -83,14 +83,31 @@ static void changes_done(struct changes *c)
 	*c = (struct changes){0};
 }
 
+static void member_free(struct member *m)
+{
+	space_free(m->space);
+	changes_done(&m->undecided);
+	free(m);
+}
+
 void members_free(struct engine *e)
 {
-	for (size_t i = 0; i < e->n_members; i++) {
-		space_free(e->members[i]->space);
-		changes_done(&e->members[i]->undecided);
-		free(e->members[i]);
-	}
+	for (size_t i = 0; i < e->n_members; i++)
+		member_free(e->members[i]);
 	free(e->members);
+}
+
+void members_reap(struct engine *e)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < e->n_members; i++) {
+		if (e->members[i]->dead && !e->members[i]->original)
+			member_free(e->members[i]);
+		else
+			e->members[kept++] = e->members[i];
+	}
+	e->n_members = kept;
 }
 
 static int watch(struct member *m, int fd, struct frem_error *err)
