@@ -42,7 +42,8 @@ demo: build
 # The sources that the host's compiler is given, by the very commands it is given: no BPF, nothing
 # generated. Headers are looked at where they are included.
 tidy: build
-	@run-clang-tidy -quiet -p $(BUILD) '^$(CURDIR)/(src|bench|tests)/' >$(BUILD)/tidy.log 2>&1 || { \
+	@run-clang-tidy -quiet -p $(BUILD) '^$(CURDIR)/(src|bench|tests)/' >$(BUILD)/tidy.log 2>&1 && \
+		grep -q '^clang-tidy' $(BUILD)/tidy.log || { \
 		sed -E 's/\x1b\[[0-9;]*m//g' $(BUILD)/tidy.log | \
 		grep -vE '^(clang-tidy|Suppressed|Use -header|[0-9]+ warning)' >&2; exit 1; }
 	@echo 'clang-tidy: clean'
