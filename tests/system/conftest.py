@@ -22,16 +22,16 @@ def cannot_run():
     return None
 
 
-def pytest_sessionstart(session):
+@pytest.fixture(autouse=True, scope="session")
+def run_directory():
+    """Run directories of our own, so that those of others are not taken for leaks."""
     lab.become_subreaper()
     if os.geteuid() == 0:
         lab.sweep_namespaces()
-    # run directories of our own, so that those of others are not taken for leaks
-    os.environ["FREM_RUN_DIR"] = tempfile.mkdtemp(prefix=f"fremtest-{os.getpid()}-", dir="/var/tmp")
-
-
-def pytest_sessionfinish(session):
-    shutil.rmtree(os.environ["FREM_RUN_DIR"], ignore_errors=True)
+    directory = tempfile.mkdtemp(prefix=f"fremtest-{os.getpid()}-", dir="/var/tmp")
+    os.environ["FREM_RUN_DIR"] = directory
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):
