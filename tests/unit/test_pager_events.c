@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -79,6 +80,77 @@ static int discard_late(struct fixture *f)
 static void test_discard_after_the_end(void **state)
 {
 	run_changes(*state, discard_late);
+}
+
+/* ---- with a thread that waits for the page ---- */
+
+struct reader {
+	pthread_t thread;
+	atomic_int tid;
+	const uint8_t *at;
+	bool zero;
+};
+
+static void *read_page(void *arg)
+{
+	struct reader *r = arg;
+
+	r->tid = gettid();
+	r->zero = is_zero(r->at);
+	return NULL;
+}
+
+static bool waits_for_memory(const struct reader *r)
+{
+	char path[64], where[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/wchan", r->tid);
+	f = r->tid ? fopen(path, "re") : NULL;
+	if (f && fscanf(f, "%63s", where) != 1)
+		where[0] = '\0';
+	if (f)
+		fclose(f);
+	return strcmp(where, "handle_userfault") == 0;
+}
+
+static bool start_reader(struct reader *r, const uint8_t *at)
+{
+	*r = (struct reader){.at = at};
+	if (pthread_create(&r->thread, NULL, read_page, r))
+		return false;
+	while (!waits_for_memory(r))
+		usleep(200);
+	return true;
+}
+
+static int take_away_under_readers(struct fixture *f)
+{
+	struct reader r[3];
+
+	for (size_t i = 0; i < 3; i++)
+		if (!start_reader(&r[i], page_at(0, 100 * (i + 1))))
+			return 9;
+	if (madvise(page_at(0, 100), PAGE_BYTES, MADV_DONTNEED) < 0 ||
+	    mmap(page_at(0, 200), PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		 -1, 0) != page_at(0, 200))
+		return 9;
+	/* its content moves away, the mapping stays */
+	if (mremap(page_at(0, 300), PAGE_BYTES, PAGE_BYTES,
+		   MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+		   (void *)ADDRESS(1)) == MAP_FAILED)
+		return 9;
+	for (size_t i = 0; i < 3; i++)
+		pthread_join(r[i].thread, NULL);
+	changed(f);
+	if (!r[0].zero || !r[1].zero || !r[2].zero)
+		return 1;
+	return right_at(f, (void *)ADDRESS(1), 0, 300) && all_right(f, 0, 0, 100) ? 0 : 2;
+}
+
+static void test_memory_taken_away_under_a_reader(void **state)
+{
+	run_changes(*state, take_away_under_readers);
 }
 
 /* ---- munmap ---- */
@@ -397,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PAGER_TEST(test_discarded_memory_is_zero),
 		PAGER_TEST(test_discard_after_the_end),
+		PAGER_TEST(test_memory_taken_away_under_a_reader),
 		PAGER_TEST(test_unmapped_memory),
 		PAGER_TEST(test_moved_memory),
 		PAGER_TEST(test_memory_moved_to_and_fro),
