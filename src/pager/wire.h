@@ -13,7 +13,8 @@
 #include "base/log.h"
 #include "pager/pager.h"
 
-/* CRIU's word on the lazy-pages socket: all tasks are restored (criu/include/... uffd.c). */
+/* CRIU's word on the lazy-pages socket: all tasks are restored (LAZY_PAGES_RESTORE_FINISHED in
+ * criu/uffd.c). */
 #define WIRE_RESTORE_FINISHED 0x52535446
 #define WIRE_SOCKET "lazy-pages.socket"
 

@@ -9,7 +9,15 @@
  * writes the image directory, serves faults and fills the rest. The caller drives CRIU and only
  * sees events.
  *
- * Call pager_start() before any thread is started. The handle belongs to one thread.
+ * How to use it. Wait for PAGER_EVENT_READY, have CRIU restore with lazy pages, and in its
+ * pre-resume hook call pager_restored(), in PAGER_TOUCH_SET then wait for PAGER_EVENT_TOUCHED, and
+ * call pager_resumed(). In PAGER_FULL READY and DRAINED come together, CRIU restores without lazy
+ * pages, and pager_restored() is not called. A restore that fails may have failed because of the
+ * pager: look for PAGER_EVENT_FAILED then. Log lines of both processes come out of this process's
+ * own log, within pager_next_event().
+ *
+ * Call pager_start() before any thread is started. The handle belongs to one thread. The keeper is
+ * a child of the caller, which must not wait for it.
  */
 #ifndef FREM_PAGER_PAGER_H
 #define FREM_PAGER_PAGER_H
@@ -54,7 +62,8 @@ struct pager_options {
 	struct checkpoint_name id; /* with its seq */
 	enum pager_mode mode;
 	int images_fd; /* empty directory for the image */
-	int work_fd;   /* where lazy-pages.socket is made; CRIU's work directory */
+	int work_fd;   /* CRIU's work directory: here lazy-pages.socket is made, and the checked
+			  manifest is left as `manifest` */
 };
 
 enum pager_event_type {
