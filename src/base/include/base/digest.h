@@ -12,8 +12,9 @@
 #define DIGEST_FRAME_SIZE 16 /* of one frame */
 #define DIGEST_HEX_SIZE (2 * DIGEST_SIZE + 1)
 
+/* Holds libsodium's state, which wants to be aligned more strictly than malloc() promises. */
 struct digest_stream {
-	crypto_generichash_state state;
+	unsigned char bytes[sizeof(crypto_generichash_state) + 63];
 };
 
 /* Digest of data in one go; size is the length of out, 16 to 64 bytes. */
