@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/rundir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,6 +17,9 @@
 #include <unistd.h>
 
 #include "base/file.h"
+
+#define PREFIX "frem-"
+#define SUFFIX "XXXXXX"
 
 struct rundir {
 	char path[PATH_MAX];
@@ -82,6 +88,56 @@ static int start_janitor(struct rundir *d, struct frem_error *err)
 	return 0;
 }
 
+/* Is it a run directory whose users and janitor are all gone? Every user shares its lock. */
+static bool is_stale(int parent_fd, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+
+	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 ||
+	    strlen(name) != strlen(PREFIX) + strlen(SUFFIX))
+		return false;
+	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid())
+		return false;
+	return flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+/* Removes what was left where even the janitor was killed. */
+static void sweep(const char *parent)
+{
+	_cleanup_closedir_ DIR *dir = opendir(parent);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		char path[PATH_MAX];
+
+		if (is_stale(dirfd(dir), entry->d_name) &&
+		    snprintf(path, sizeof(path), "%s/%s", parent, entry->d_name) < PATH_MAX)
+			file_remove_tree(path);
+	}
+}
+
+/* Makes, opens and locks the directory. A sweep of another frem may take it in between: -ESTALE. */
+static int make_directory(struct rundir *d, struct frem_error *err)
+{
+	struct stat st;
+
+	if (!mkdtemp(d->path))
+		return frem_fail(err, FREM_FAILED, errno, "making '%s'", d->path);
+	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->fd < 0)
+		return errno == ENOENT
+			       ? -ESTALE
+			       : frem_fail(err, FREM_FAILED, errno, "opening '%s'", d->path);
+	if (flock(d->fd, LOCK_EX) < 0 || fstat(d->fd, &st) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "locking '%s'", d->path);
+	if (st.st_nlink > 0)
+		return 0;
+	close(take_fd(&d->fd));
+	return -ESTALE;
+}
+
 int rundir_new(const char *parent, struct rundir **ret, struct frem_error *err)
 {
 	struct rundir *d;
@@ -95,20 +151,22 @@ int rundir_new(const char *parent, struct rundir **ret, struct frem_error *err)
 	if (!d)
 		return frem_oom(err);
 	d->fd = d->alive = -1;
-	n = snprintf(d->path, sizeof(d->path), "%s/frem-XXXXXX", parent);
-	if (n < 0 || (size_t)n >= sizeof(d->path)) {
-		free(d);
-		return frem_fail(err, FREM_FAILED, ENAMETOOLONG, "run directory below '%s'",
-				 parent);
+	sweep(parent);
+	do {
+		n = snprintf(d->path, sizeof(d->path), "%s/" PREFIX SUFFIX, parent);
+		if (n < 0 || (size_t)n >= sizeof(d->path)) {
+			rundir_free(d);
+			return frem_fail(err, FREM_FAILED, ENAMETOOLONG, "run directory below '%s'",
+					 parent);
+		}
+		r = make_directory(d, err);
+	} while (r == -ESTALE);
+	if (r < 0) {
+		frem_hint(err, r, "FREM_RUN_DIR names another place for run directories");
+		rundir_free(d);
+		return r;
 	}
-	if (!mkdtemp(d->path)) {
-		r = frem_fail(err, FREM_FAILED, errno, "making a run directory below '%s'", parent);
-		free(d);
-		return frem_hint(err, r, "FREM_RUN_DIR names another place for run directories");
-	}
-	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = d->fd < 0 ? frem_fail(err, FREM_FAILED, errno, "opening '%s'", d->path)
-		      : start_janitor(d, err);
+	r = start_janitor(d, err);
 	if (r < 0) {
 		rmdir(d->path);
 		rundir_free(d);

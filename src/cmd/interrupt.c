@@ -17,7 +17,7 @@ static void on_signal(int number)
 
 void interrupt_catch(void)
 {
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 	struct sigaction action = {.sa_handler = on_signal};
 
 	sigemptyset(&action.sa_mask);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ctrl-C and its kin. After interrupt_catch(), SIGINT, SIGTERM and SIGHUP only set a flag, and
- * blocking system calls return EINTR: what is under way is given up in order, with everything it
- * made taken back. A second signal while that goes on ends frem at once; what then still has to be
- * cleaned up is the janitor's and CRIU's.
+ * Ctrl-C and its kin. After interrupt_catch(), SIGINT, SIGTERM, SIGHUP and SIGQUIT only set a flag,
+ * and blocking system calls return EINTR: what is under way is given up in order, with everything
+ * it made taken back. A second signal while that goes on ends frem at once; what then still has to
+ * be cleaned up is the janitor's and CRIU's.
  */
 #ifndef FREM_CMD_INTERRUPT_H
 #define FREM_CMD_INTERRUPT_H

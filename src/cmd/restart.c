@@ -98,9 +98,11 @@ static int restart_foreground(const struct cmd_context *c, const struct restart_
 			      uint64_t started, struct frem_error *err)
 {
 	_cleanup_restart_job_ struct restart_job *job = NULL;
-	int r = restart_job_new(o, started, &job, err), status;
 	json_t *json;
+	int r, status;
 
+	supervise_hold_signals();
+	r = restart_job_new(o, started, &job, err);
 	if (r == 0)
 		r = restart_job_restore(job, err);
 	ui_progress_done();

@@ -11,12 +11,24 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "interrupt.h"
 
 #define LAST_WORD_MS 3000 /* the pager reports a failure only once the whole tree is gone */
 
 /* What a terminal, a shell, a batch system or an operator may send. */
 static const int forwarded[] = {SIGINT,	 SIGTERM, SIGHUP,   SIGQUIT, SIGUSR1,
 				SIGUSR2, SIGCONT, SIGWINCH, SIGALRM};
+
+void supervise_hold_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigaddset(&set, SIGUSR2);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
 
 static int watch_signals(struct frem_error *err)
 {
@@ -109,6 +121,9 @@ int supervise_job(struct restart_job *job, struct frem_error *err)
 
 	if (signals < 0)
 		return signals;
+	/* one that came between the last look before the resume and now */
+	if (interrupted())
+		kill(job->root, interrupt_signal());
 	for (;;) {
 		struct pollfd fds[2] = {
 			{.fd = signals, .events = POLLIN},

@@ -7,6 +7,11 @@
 #include "restart_job.h"
 
 /*
+ * To be called before the job can run: what is meant for it, and would end frem, waits until
+ * supervise_job() passes it on.
+ */
+void supervise_hold_signals(void);
+/*
  * Foreground: passes signals on to the job, follows the pager, waits for the job to end. Returns
  * the job's exit status (128 + N where signal N ended it) or a negative code where its memory could
  * not be brought in and it was killed.

@@ -145,6 +145,26 @@ static void run_directory_goes_with_its_user(void **state)
 	close(ends[1]);
 }
 
+static void run_directory_without_a_janitor_is_swept(void **state)
+{
+	char parent[] = "/tmp/frem-test-XXXXXX", stale[64];
+	struct rundir *used = NULL, *next = NULL;
+	struct frem_error err = {0};
+
+	(void)state;
+	assert_non_null(mkdtemp(parent));
+	snprintf(stale, sizeof(stale), "%s/frem-abcdef", parent);
+	assert_int_equal(mkdir(stale, 0700), 0);
+	assert_int_equal(rundir_new(parent, &used, &err), 0);
+	assert_int_equal(access(stale, F_OK), -1);
+	/* one that is in use is not */
+	assert_int_equal(rundir_new(parent, &next, &err), 0);
+	assert_int_equal(access(rundir_path(used), F_OK), 0);
+	rundir_free(used);
+	rundir_free(next);
+	assert_int_equal(rmdir(parent), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +174,7 @@ int main(void)
 		cmocka_unit_test(integers_are_little_endian),
 		cmocka_unit_test(digests_round_trip),
 		cmocka_unit_test(run_directory_goes_with_its_user),
+		cmocka_unit_test(run_directory_without_a_janitor_is_swept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

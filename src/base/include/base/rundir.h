@@ -5,7 +5,8 @@
  * rundir_new() makes the directory (mode 0700) and forks a janitor, a process in its own session
  * that ignores terminal signals and holds the read end of a pipe. The write end is inherited by
  * every process that frem forks and is closed by exec. When the last holder is gone, by return, by
- * error or by kill -9, the janitor removes the directory.
+ * error or by kill -9, the janitor removes the directory. Users also share a lock on it, so that
+ * where the janitor was killed too, the next run directory made beside it sweeps it away.
  */
 #ifndef FREM_BASE_RUNDIR_H
 #define FREM_BASE_RUNDIR_H
