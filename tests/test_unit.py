@@ -14,6 +14,8 @@ BUILDS = {
 }
 # Programs that cannot run under the sanitizers, each with its reason.
 NOT_UNDER_ASAN = {}
+# Programs that take long because of what they wait for: once, under the sanitizers, has to do.
+ONLY_UNDER_ASAN = ("test_pager_trouble",)
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
@@ -34,6 +36,8 @@ def cases():
         for test in programs_of(build):
             name = test["name"]
             marks = []
+            if kind != "asan" and name in ONLY_UNDER_ASAN:
+                continue
             if kind == "asan" and name in NOT_UNDER_ASAN:
                 marks = [pytest.mark.skip(reason=NOT_UNDER_ASAN[name])]
             yield pytest.param(kind, test, id=f"{kind}-{name}", marks=marks)
