@@ -71,8 +71,10 @@ static int parse_window(const char *text, struct checkpoint_options *o, struct f
 	return 0;
 }
 
-static int parse_option(int opt, struct checkpoint_options *o, struct frem_error *err)
+static int take_option(int opt, void *arg, struct frem_error *err)
 {
+	struct checkpoint_options *o = arg;
+
 	switch (opt) {
 	case OPT_PID:
 		return parse_pid(optarg, &o->pid, err);
@@ -95,17 +97,10 @@ static int parse_option(int opt, struct checkpoint_options *o, struct frem_error
 
 static int parse(int argc, char **argv, struct checkpoint_options *o, struct frem_error *err)
 {
-	int opt, r;
+	int r = options_parse(argc, argv, longs, take_option, o, err);
 
-	options_start();
-	while ((opt = options_next(argc, argv, "", longs, err)) > 0) {
-		r = parse_option(opt, o, err);
-		if (r < 0)
-			return r;
-	}
-	if (opt < 0)
-		return opt;
-	r = options_operands(argc, argv, 0, 0, "", err);
+	if (r == 0)
+		r = options_operands(argc, argv, 0, 0, "", err);
 	if (r < 0)
 		return r;
 	if (!o->pid)

@@ -107,6 +107,18 @@ int options_next(int argc, char **argv, const char *shorts, const struct option 
 	return usage_hint(-1, argv[0], err);
 }
 
+int options_parse(int argc, char **argv, const struct option *longs,
+		  int (*take)(int val, void *arg, struct frem_error *err), void *arg,
+		  struct frem_error *err)
+{
+	int val, r = 0;
+
+	options_start();
+	while (r == 0 && (val = options_next(argc, argv, "", longs, err)) != 0)
+		r = val < 0 ? val : take(val, arg, err);
+	return r;
+}
+
 int options_operands(int argc, char **argv, int least, int most, const char *what,
 		     struct frem_error *err)
 {

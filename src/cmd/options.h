@@ -35,6 +35,13 @@ void options_start(void);
  */
 int options_next(int argc, char **argv, const char *shorts, const struct option *longs,
 		 struct frem_error *err);
+/*
+ * All options of a verb, from the start: take() gets each one's val, with its value in optarg, and
+ * the arg; its failure ends it. What it returns, or FREM_USAGE.
+ */
+int options_parse(int argc, char **argv, const struct option *longs,
+		  int (*take)(int val, void *arg, struct frem_error *err), void *arg,
+		  struct frem_error *err);
 /* Checks that there are least to most operands from optind on; `what` names them: "NAME@N". */
 int options_operands(int argc, char **argv, int least, int most, const char *what,
 		     struct frem_error *err);

@@ -52,8 +52,10 @@ static int parse_mode(const char *text, enum pager_mode *ret, struct frem_error 
 			 text);
 }
 
-static int parse_option(int opt, struct restart_options *o, struct frem_error *err)
+static int take_option(int opt, void *arg, struct frem_error *err)
 {
+	struct restart_options *o = arg;
+
 	switch (opt) {
 	case OPT_RESUME:
 		return parse_mode(optarg, &o->mode, err);
@@ -73,17 +75,10 @@ static int parse_option(int opt, struct restart_options *o, struct frem_error *e
 
 static int parse(int argc, char **argv, struct restart_options *o, struct frem_error *err)
 {
-	int opt, r;
+	int r = options_parse(argc, argv, longs, take_option, o, err);
 
-	options_start();
-	while ((opt = options_next(argc, argv, "", longs, err)) > 0) {
-		r = parse_option(opt, o, err);
-		if (r < 0)
-			return r;
-	}
-	if (opt < 0)
-		return opt;
-	r = options_operands(argc, argv, 1, 1, "NAME[@N]", err);
+	if (r == 0)
+		r = options_operands(argc, argv, 1, 1, "NAME[@N]", err);
 	return r < 0 ? r : name_parse(argv[optind], &o->id, err);
 }
 

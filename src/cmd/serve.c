@@ -12,6 +12,7 @@
 #include "options.h"
 #include "server/server.h"
 #include "ui.h"
+#include "units.h"
 
 enum option_id { OPT_ROOT = 1, OPT_LISTEN, OPT_MAX_OBJECT };
 
@@ -20,35 +21,24 @@ static const struct option longs[] = {{"root", required_argument, NULL, OPT_ROOT
 				      {"max-object", required_argument, NULL, OPT_MAX_OBJECT},
 				      {NULL, 0, NULL, 0}};
 
-static int parse_bytes(const char *text, uint64_t *ret, struct frem_error *err)
+static int take_option(int opt, void *arg, struct frem_error *err)
 {
-	unsigned long long v;
-	char *end;
+	struct server_options *o = arg;
 
-	errno = 0;
-	v = strtoull(text, &end, 10);
-	if (errno || *end || *text < '0' || *text > '9' || v == 0)
-		return frem_fail(err, FREM_USAGE, 0, "--max-object '%s': not a number of bytes",
-				 text);
-	*ret = v;
+	if (opt == OPT_ROOT)
+		o->root = optarg;
+	else if (opt == OPT_LISTEN)
+		o->listen = optarg;
+	else
+		return units_parse_number(optarg, "--max-object", 1, INT64_MAX, &o->max_object,
+					  err);
 	return 0;
 }
 
 static int parse(int argc, char **argv, struct server_options *o, struct frem_error *err)
 {
-	int id, r = 0;
+	int r = options_parse(argc, argv, longs, take_option, o, err);
 
-	options_start();
-	while (r == 0 && (id = options_next(argc, argv, "", longs, err)) != 0) {
-		if (id < 0)
-			return id;
-		if (id == OPT_ROOT)
-			o->root = optarg;
-		else if (id == OPT_LISTEN)
-			o->listen = optarg;
-		else
-			r = parse_bytes(optarg, &o->max_object, err);
-	}
 	if (r == 0)
 		r = options_operands(argc, argv, 0, 0, "", err);
 	if (r == 0 && (!o->root || !o->listen))
