@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -94,11 +96,32 @@ static int help(const char *verb, struct frem_error *err)
 	return 0;
 }
 
+/* Processes that outlive the command leave its working directory: a path to the store must not
+ * depend on it. Leaks nothing worth freeing: it lives as long as the process. */
+static int settle_store(struct cmd_context *c, struct frem_error *err)
+{
+	char *cwd, *path;
+
+	if (!c->store || !*c->store || *c->store == '/' || strstr(c->store, "://"))
+		return 0;
+	cwd = get_current_dir_name();
+	if (!cwd)
+		return frem_fail(err, FREM_FAILED, errno, "finding the working directory");
+	if (asprintf(&path, "%s/%s", cwd, c->store) < 0)
+		path = NULL;
+	free(cwd);
+	if (!path)
+		return frem_oom(err);
+	c->store = path;
+	return 0;
+}
+
 static int run(const struct globals *g, int argc, char **argv, struct frem_error *err)
 {
 	struct cmd_context c = {.store = g->store, .json = g->json, .verbose = g->verbose};
 	const char *store = getenv("FREM_STORE");
 	const struct cmd *cmd;
+	int r;
 
 	if (argc < 2) {
 		frem_fail(err, FREM_USAGE, 0, "no command given");
@@ -111,7 +134,8 @@ static int run(const struct globals *g, int argc, char **argv, struct frem_error
 		c.store = store;
 	if (sodium_init() < 0)
 		return frem_fail(err, FREM_FAILED, 0, "starting libsodium");
-	return cmd->run(&c, argc - 1, argv + 1, err);
+	r = settle_store(&c, err);
+	return r < 0 ? r : cmd->run(&c, argc - 1, argv + 1, err);
 }
 
 /*

@@ -271,3 +271,16 @@ def test_killed_command(frem, victim, hosts, store_dir, leakcheck):
             return {pid for pid, _ in leakcheck.found().get("process", ())} <= ours
 
         wait_until("the end of everything that frem started", only_ours, 15)
+
+
+def test_store_by_a_relative_path(frem, victim, tmp_path):
+    """What serves the restarted program works from elsewhere, and still finds the store."""
+    (tmp_path / "store").mkdir()
+    there = frem.at("store")
+    v = victim("touch_tenth", 20)
+    there.run("checkpoint", "--pid", v.pid, "--name", "job", "--window", "1s", cwd=tmp_path)
+    v.kill()
+    restart = there.start("restart", "job", cwd=tmp_path)
+    v.restarted(restart)
+    v.verify()
+    end(v, restart, there)
