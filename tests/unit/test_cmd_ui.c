@@ -542,6 +542,7 @@ static void on_terminal(const char *no_color, char *out, size_t size)
 {
 	struct winsize columns = {.ws_row = 24, .ws_col = 19};
 	int terminal, end, saved = dup(STDERR_FILENO);
+	size_t have = 0;
 	ssize_t n;
 
 	assert_int_equal(openpty(&terminal, &end, NULL, NULL, &columns), 0);
@@ -551,9 +552,12 @@ static void on_terminal(const char *no_color, char *out, size_t size)
 	show_status();
 	dup2(saved, STDERR_FILENO);
 	close(saved);
-	/* the other end is still open, so that what was written is there to be read */
-	n = read(terminal, out, size - 1);
-	out[n > 0 ? n : 0] = '\0';
+	/* the other end is still open; what was written comes in pieces */
+	out[0] = '\0';
+	while (!strstr(out, "done\r\n") && (n = read(terminal, out + have, size - 1 - have)) > 0) {
+		have += (size_t)n;
+		out[have] = '\0';
+	}
 	close(end);
 	close(terminal);
 	stderr_init();
