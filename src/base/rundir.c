@@ -44,7 +44,6 @@ static void remove_until_gone(const char *path)
 static _Noreturn void janitor(const char *path, int pipe_fd)
 {
 	char byte;
-	int null;
 
 	setsid();
 	prctl(PR_SET_NAME, "frem-janitor");
@@ -55,9 +54,7 @@ static _Noreturn void janitor(const char *path, int pipe_fd)
 	if (dup2(pipe_fd, 3) < 0)
 		_exit(1);
 	close_range(4, ~0U, 0);
-	null = open("/dev/null", O_RDWR);
-	for (int fd = 0; null >= 0 && fd < 3; fd++)
-		dup2(null, fd);
+	file_let_go_of_streams();
 	if (chdir("/") < 0)
 		_exit(1);
 	while (read(3, &byte, 1) < 0 && errno == EINTR)

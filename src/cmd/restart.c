@@ -123,18 +123,6 @@ struct detach_report {
 	double resumed_ms;
 };
 
-/* The job has its own descriptors by now; the user's terminal and pipes are not to be held on to.
- */
-static void let_go_of_streams(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	for (int fd = 0; null >= 0 && fd < 3; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
-}
-
 static _Noreturn void restart_background(const struct restart_options *o, uint64_t started,
 					 int report_fd)
 {
@@ -160,7 +148,7 @@ static _Noreturn void restart_background(const struct restart_options *o, uint64
 	}
 	file_write_all(report_fd, &report, sizeof(report));
 	close(report_fd);
-	let_go_of_streams();
+	file_let_go_of_streams(); /* the job has its own by now */
 	r = supervise_drain(job, &report.err);
 	restart_job_free(job);
 	_exit(r < 0);

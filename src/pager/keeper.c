@@ -293,12 +293,7 @@ static void become_daemon(const char *name)
 
 static void let_go_of_terminal(void)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	for (int fd = 0; null >= 0 && fd < 3; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
+	file_let_go_of_streams();
 	if (chdir("/") < 0)
 		log_debug("cannot leave the working directory, ignoring");
 }

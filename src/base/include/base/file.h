@@ -25,6 +25,10 @@ int file_empty_dir(int dirfd);
 /* file_empty_dir() and the directory itself; a missing one is no error. */
 int file_remove_tree(const char *path);
 
+/* Points descriptors 0 to 2 at /dev/null: a process that outlives its command holds on to neither
+ * the user's terminal nor his pipes. */
+void file_let_go_of_streams(void);
+
 /* Raises the soft limit of open files to the hard one. */
 void file_raise_nofile(void);
 
