@@ -140,6 +140,8 @@ int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err)
 	int r;
 
 	progress_report(job->progress, "dumping", 0, 0);
+	if (job->tracker)
+		tracker_prepare(job->tracker, job->o->pid);
 	r = criu_dump(&job->criu, &dump, &job->frozen_ms, err);
 	if (r < 0)
 		return r;

@@ -7,27 +7,14 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/pidfd.h>
 
+#include "arm.h"
 #include "backend.h"
-#include "base/log.h"
 #include "bpf_walker.h"
-#include "tlb.h"
 #include "young.h"
 
 _Static_assert(YOUNG_UNIT_PAGES == TOUCHED_UNIT_PAGES, "one unit everywhere");
-
-/* Pages shared with another process cannot be used to flush: try this many units of 2 MB. */
-#define MOST_FLUSH_ATTEMPTS 32u
-
-struct tracked_task {
-	pid_t pid;
-	bool gone; /* exited, or another program by now */
-	struct bpf_link *link;
-	struct young_identity identity;
-};
 
 struct accessed_bits {
 	struct backend base;
@@ -71,59 +58,6 @@ static int accessed_bits_open(struct backend **ret, struct frem_error *err)
 	return 0;
 }
 
-static int note_unit(void *arg, const struct young_record *r, struct frem_error *err)
-{
-	(void)err;
-	*(uint64_t *)arg = r->unit;
-	return 0;
-}
-
-/*
- * With all threads of the process frozen: makes every processor drop its cached translations of
- * the process's memory before it runs again. Best effort.
- *
- * Since Linux 5.11 clear_refs leaves them alone when it clears accessed bits, and they outlive a
- * freeze where processors tag them by address space: of pages in constant use, up to 4 % were seen
- * to be missed. But the kernel counts the flushes of an address space, and a processor that was
- * elsewhere during one, whatever its range, drops everything when it comes back. So one flush is
- * enough: of the first accessed page that can be had. If no page has its accessed bit set, there is
- * no cached translation either.
- */
-static void drop_translations(struct accessed_bits *b, struct tracked_task *t, uint64_t flushes)
-{
-	struct bpf_walk walk = {.link = t->link, .expected = t->identity, .most = 1};
-	_cleanup_close_ int fd = pidfd_open(t->pid, 0);
-	struct young_task now;
-	uint64_t unit;
-
-	for (unsigned i = 0; fd >= 0 && i < MOST_FLUSH_ATTEMPTS; i++) {
-		unit = 0;
-		int more = bpf_walker_next(b->walker, &walk, note_unit, &unit, NULL);
-
-		if (unit)
-			make_cold(fd, unit << YOUNG_UNIT_SHIFT, UINT64_C(1) << YOUNG_UNIT_SHIFT);
-		if (more <= 0 || bpf_walker_identify(b->walker, t->link, &now, NULL) < 0 ||
-		    now.flushes != flushes)
-			return;
-	}
-	log_debug("process %d: no translation was flushed, ignoring", (int)t->pid);
-}
-
-/* Returns 0, -ESRCH where the task is gone, or another error. */
-static int arm_task(struct accessed_bits *b, struct tracked_task *t, struct frem_error *err)
-{
-	struct young_task now;
-	int r = bpf_walker_attach(b->walker, t->pid, &t->link, err);
-
-	if (!r)
-		r = bpf_walker_identify(b->walker, t->link, &now, err);
-	if (r)
-		return r;
-	t->identity = now.identity;
-	drop_translations(b, t, now.flushes);
-	return clear_accessed(t->pid, err);
-}
-
 static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 			     struct frem_error *err)
 {
@@ -139,7 +73,7 @@ static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 		int r;
 
 		t->pid = pids[i];
-		r = arm_task(b, t, &why);
+		r = arm_task(b->walker, t, &why);
 		if (r == -ESRCH)
 			t->gone = true;
 		else if (r < 0) {

@@ -166,6 +166,12 @@ static pid_t inner_pid(pid_t pid)
 	return pid;
 }
 
+void tracker_prepare(struct tracker *t, pid_t root)
+{
+	(void)t;
+	(void)root;
+}
+
 int tracker_arm(struct tracker *t, const pid_t *pids, size_t n, struct frem_error *err)
 {
 	uint64_t begin = clock_ns(), cpu = thread_cpu_ns();

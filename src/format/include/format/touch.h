@@ -27,20 +27,30 @@
 
 /* Consecutive lazy pages first touched together. */
 struct touch_run {
-	uint64_t first; /* lazy page number */
-	uint32_t pages; /* at least 1 */
-	uint32_t ms;	/* first seen touched this long after the tasks were resumed */
+	uint64_t first;	 /* lazy page number */
+	uint32_t pages;	 /* at least 1 */
+	uint32_t ms;	 /* first seen touched this long after the tasks were resumed */
+	uint32_t misses; /* recorded restarts in a row that did not use these pages; see
+			    touch_set_refine() */
 };
 
-/* How the set came to be; shown by `frem show`. */
+/*
+ * How the set came to be, and what it cost (the split of the paper's table 2); shown by `frem
+ * show`. Costs are processor time of frem, in ms.
+ */
 struct touch_info {
-	char backend[32]; /* "accessed-bits" */
+	char backend[32]; /* "accessed-bits", or "restart" where restarts recorded it */
 	char ended[32];	  /* why the window closed: "image-arrived", "saturated", "asked",
-			     "program-ended" */
+			     "program-ended", "next-checkpoint" */
 	uint32_t window_ms;
 	uint32_t scans;
-	double overhead_ms; /* CPU time of clearing and scanning */
-	double frozen_ms;   /* of that, while the tasks were frozen */
+	uint32_t restarts;    /* recorded restarts that went into the set */
+	double prepare_ms;    /* before the dump, with the program running */
+	double frozen_ms;     /* while the tasks were frozen: time that the program did not run */
+	double scan_ms;	      /* reading accessed bits and events */
+	double insert_ms;     /* search and insertion: keeping the set and the candidate pages */
+	double descriptor_ms; /* encoding and writing the touch object, before it is uploaded */
+	double overhead_ms;   /* the sum of all these */
 };
 
 struct touch_set {
@@ -69,6 +79,31 @@ int touch_measure(const void *data, size_t n, uint64_t *ret_size, struct frem_er
  */
 int touch_decode(const void *data, size_t n, uint64_t lazy_pages, struct touch_set **ret,
 		 struct frem_error *err);
+
+/* A page that a restarted program touched. */
+struct touch_seen {
+	uint64_t page; /* lazy page number */
+	uint32_t ms;   /* after it was resumed */
+};
+
+/* How many recorded restarts in a row must not have used a page before it moves behind the used
+ * ones; and how many restarts record into a set, after which it is taken as settled. */
+#define TOUCH_MISSES_BEHIND 2u
+#define TOUCH_RESTARTS_SETTLED 3u
+
+/*
+ * What a recorded restart adds to a touch set: `seen` (n pages in first-touch order, none twice) is
+ * what the program touched in its first recorded_ms. old is the set until now, or NULL; info is
+ * taken over but for `restarts` (old's and one more) where old is NULL, else old's is kept.
+ *
+ * The new set: a page that was seen takes the time at which it was seen now, and no misses. A page
+ * of old that was expected within recorded_ms (its ms is below that) and was not seen has one miss
+ * more, all others keep time and misses. Order: pages with fewer than TOUCH_MISSES_BEHIND misses by
+ * time, then the others by time; none is dropped. *ret has no index and no manifest digest yet.
+ */
+int touch_set_refine(const struct touch_set *old, const struct touch_info *info,
+		     const struct touch_seen *seen, size_t n, uint32_t recorded_ms,
+		     struct touch_set **ret, struct frem_error *err);
 
 FREM_CLEANUP(struct touch_set *, cleanup_touch_set, touch_set_free)
 #define _cleanup_touch_set_ _cleanup_(cleanup_touch_set)

@@ -3,10 +3,11 @@
  * Post-checkpoint tracking: which pages of an image the program accesses in the tracking window,
  * and in what order. A tracker only observes; if it dies the program does not notice.
  *
- * Life: tracker_new() before the dump (loads what has to be loaded), tracker_arm() while all tasks
- * are frozen (clears the accessed bits and flushes the TLB, the paper's two steps), tracker_start()
- * as soon as they run again, tracker_stop() when the window closes, then the result. Scans run on a
- * thread of the tracker; all calls come from one thread.
+ * Life: tracker_new() before the dump (loads what has to be loaded), tracker_prepare() just before
+ * it, with the tasks running (does what need not be done while they are frozen), tracker_arm()
+ * while all tasks are frozen (clears the accessed bits and flushes the TLB, the paper's two steps),
+ * tracker_start() as soon as they run again, tracker_stop() when the window closes, then the
+ * result. Scans run on a thread of the tracker; all calls come from one thread.
  */
 #ifndef FREM_TRACK_TRACK_H
 #define FREM_TRACK_TRACK_H
@@ -36,6 +37,9 @@ size_t track_probe(struct track_backend_info *out, size_t most);
 int tracker_new(struct tracker **ret, struct frem_error *err);
 void tracker_free(struct tracker *t);
 
+/* Right before the dump, with the tree below root still running: the more is done here, the shorter
+ * tracker_arm() keeps it frozen. Best effort: a task that is not met here is armed all the same. */
+void tracker_prepare(struct tracker *t, pid_t root);
 /* With all tasks of the tree frozen: clears their accessed bits. pids are real pids, the root
  * first. */
 int tracker_arm(struct tracker *t, const pid_t *pids, size_t n, struct frem_error *err);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The moment at which accesses begin to count, for one process of the backend "accessed-bits". */
+#ifndef FREM_TRACK_ARM_H
+#define FREM_TRACK_ARM_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "bpf_walker.h"
+
+struct tracked_task {
+	pid_t pid;
+	bool gone; /* exited, or another program by now */
+	struct bpf_link *link;
+	struct young_identity identity;
+};
+
+/* With all threads of the process frozen: fills in the link and the identity, and clears all
+ * accessed bits. -ESRCH: the task is gone. */
+int arm_task(struct bpf_walker *w, struct tracked_task *t, struct frem_error *err);
+
+#endif
