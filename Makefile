@@ -34,7 +34,7 @@ clang: setup build-clang/build.ninja
 	@ninja -C build-clang --quiet
 
 test: build sanitize clang
-	@$(PYTHON) -m pytest -p no:cacheprovider tests $(PYTEST_OPTIONS)
+	@$(PYTHON) tests/run.py $(PYTEST_OPTIONS)
 
 demo: build
 	@$(PYTHON) bench/demo.py
