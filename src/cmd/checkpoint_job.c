@@ -12,15 +12,14 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "criu/image_dir.h"
 #include "encode.h"
 #include "find_checkpoint.h"
 #include "interrupt.h"
 #include "process.h"
+#include "touch_object.h"
 
-#define ZSTD_LEVEL 1
 #define RATE_LEAST_BYTES                                                        \
 	(UINT64_C(1) << 20) /* below this an upload says nothing about the link \
 			     */
@@ -97,6 +96,7 @@ void checkpoint_job_free(struct checkpoint_job *job)
 		return;
 	tracker_free(job->tracker);
 	store_free(job->store);
+	image_pages_free(job->pages);
 	image_map_free(job->map);
 	manifest_free(job->manifest);
 	touch_set_free(job->touch);
@@ -170,9 +170,11 @@ static int upload_pages(struct checkpoint_job *job, struct page_encoder **ret,
 	struct store_source source;
 	char key[NAME_KEY_SIZE];
 	uint64_t start;
-	int r = page_encoder_new(job->images_fd, job->map, &all, all.pages ? 1 : 0, ZSTD_LEVEL,
-				 &encoder, err);
+	int r = image_pages_open(job->images_fd, job->map, &job->pages, err);
 
+	if (r == 0)
+		r = page_encoder_new(image_pages_source(job->pages), &all, all.pages ? 1 : 0,
+				     &encoder, err);
 	if (r < 0)
 		return r;
 	name_key(&job->id, OBJECT_PAGES, key);
@@ -293,108 +295,6 @@ int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err)
 
 /* ---- the touch object ---- */
 
-/* Header and descriptor from memory, then the frames from a file. */
-struct touch_source {
-	struct buffer front;
-	int fd;
-	uint64_t at, size;
-};
-
-static ssize_t read_touch(void *arg, void *data, size_t n, struct frem_error *err)
-{
-	struct touch_source *s = arg;
-	int r = interrupt_check(err);
-
-	if (r < 0)
-		return r;
-	if (n > s->size - s->at)
-		n = (size_t)(s->size - s->at);
-	if (s->at < s->front.len) {
-		if (n > s->front.len - s->at)
-			n = s->front.len - (size_t)s->at;
-		memcpy(data, s->front.data + s->at, n);
-	} else {
-		r = file_pread_all(s->fd, data, n, s->at - s->front.len);
-		if (r < 0)
-			return frem_fail(err, FREM_FAILED, -r, "reading the encoded touch pages");
-	}
-	s->at += n;
-	return (ssize_t)n;
-}
-
-static int spool_frames(struct page_encoder *encoder, int fd, struct frem_error *err)
-{
-	struct store_source source = page_encoder_source(encoder, NULL, NULL);
-	_cleanup_free_ uint8_t *chunk = malloc(FRAME_STORED_MAX);
-
-	if (!chunk)
-		return frem_oom(err);
-	for (;;) {
-		ssize_t n = source.read(source.arg, chunk, FRAME_STORED_MAX, err);
-		int r;
-
-		if (n <= 0)
-			return (int)n;
-		r = file_write_all(fd, chunk, (size_t)n);
-		if (r < 0)
-			return frem_fail(err, FREM_FAILED, -r, "writing the encoded touch pages");
-	}
-}
-
-static int copy_index(const struct frame_index *from, struct frame_index **ret,
-		      struct frem_error *err)
-{
-	int r = frame_index_new(from->pages, ret, err);
-
-	if (r < 0)
-		return r;
-	if (from->frames)
-		memcpy((*ret)->entries, from->entries, from->frames * sizeof(*from->entries));
-	frame_index_seal(*ret);
-	return 0;
-}
-
-/* Encodes the touch pages into a file without a name: their index has to be uploaded before them.
- */
-static int encode_touch(struct checkpoint_job *job, struct touch_set *touch, int fd,
-			struct frem_error *err)
-{
-	_cleanup_page_encoder_ struct page_encoder *encoder = NULL;
-	_cleanup_free_ struct page_run *runs = calloc(touch->n_runs + 1, sizeof(*runs));
-	int r;
-
-	if (!runs)
-		return frem_oom(err);
-	for (size_t i = 0; i < touch->n_runs; i++)
-		runs[i] = (struct page_run){touch->runs[i].first, touch->runs[i].pages};
-	r = page_encoder_new(job->images_fd, job->map, runs, touch->n_runs, ZSTD_LEVEL, &encoder,
-			     err);
-	if (r == 0)
-		r = spool_frames(encoder, fd, err);
-	if (r == 0)
-		r = copy_index(page_encoder_index(encoder), &touch->index, err);
-	return r;
-}
-
-static int upload_touch(struct checkpoint_job *job, const struct touch_set *touch, int fd,
-			struct frem_error *err)
-{
-	struct touch_source from = {.fd = fd};
-	struct store_source source = {.read = read_touch, .arg = &from};
-	char key[NAME_KEY_SIZE];
-	int r = touch_encode(touch, &from.front, err);
-
-	if (r == 0) {
-		from.size = from.front.len + touch->index->offsets[touch->index->frames];
-		source.size = from.size;
-		job->touch_bytes = from.size;
-		name_key(&job->id, OBJECT_TOUCH, key);
-		r = store_put(job->store, key, &source, true, err);
-	}
-	buffer_done(&from.front);
-	return r;
-}
-
 /* The window may have closed while the upload went on: what was touched later is not of it. */
 static void cut_window(struct touch_set *touch, uint64_t window_ms)
 {
@@ -428,9 +328,10 @@ int checkpoint_job_touch(struct checkpoint_job *job, uint64_t window_ms, struct 
 	fd = openat(rundir_fd(job->run), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return frem_fail(err, FREM_FAILED, errno, "making a temporary file");
-	r = encode_touch(job, touch, fd, err);
+	r = touch_object_encode(touch, image_pages_source(job->pages), fd, err);
 	if (r == 0)
-		r = upload_touch(job, touch, fd, err);
+		r = touch_object_put(job->store, &job->id, touch, fd, TOUCH_OBJECT_NEW,
+				     &job->touch_bytes, err);
 	if (r == 0)
 		job->touch = TAKE_PTR(touch);
 	return r;

@@ -17,6 +17,7 @@
 #include "criu/image_map.h"
 #include "format/manifest.h"
 #include "format/touch.h"
+#include "image_pages.h"
 #include "store/store.h"
 #include "track/track.h"
 
@@ -46,6 +47,7 @@ struct checkpoint_job {
 	int images_fd;
 	struct tracker *tracker; /* NULL: no tracking */
 	struct image_map *map;
+	struct image_pages *pages;
 	struct manifest *manifest;
 	uint8_t manifest_digest[DIGEST_SIZE];
 	struct touch_set *touch; /* once stored */

@@ -6,19 +6,17 @@
 #include "encode.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "interrupt.h"
 
+#define ZSTD_LEVEL 1
 #define RING_SLOTS 64u
 #define WORKERS_MAX 16
 /* the program itself runs on during an upload and comes first */
@@ -31,12 +29,10 @@ struct slot {
 };
 
 struct page_encoder {
-	const struct image_map *map;
-	int *task_fds; /* pages-N.img of each task, -1 where it has no lazy pages */
+	struct page_source from;
 	struct page_run *runs;
 	uint64_t *starts; /* n_runs + 1: number of pages before each run */
 	size_t n_runs;
-	int level;
 	struct frame_index *index;
 
 	pthread_t workers[WORKERS_MAX];
@@ -72,30 +68,6 @@ static size_t find_run(const struct page_encoder *e, uint64_t i)
 	return low;
 }
 
-/* Reads `pages` consecutive lazy pages, which may lie in several extents and files. */
-static int read_pages(const struct page_encoder *e, uint64_t number, uint64_t pages, uint8_t *out,
-		      struct frem_error *err)
-{
-	while (pages) {
-		const struct image_extent *x;
-		const struct image_task *t;
-		uint64_t skip, n;
-		int r;
-
-		image_map_locate(e->map, number, &t, &x);
-		skip = number - x->first;
-		n = x->pages - skip < pages ? x->pages - skip : pages;
-		r = file_pread_all(e->task_fds[t - e->map->tasks], out, n * PAGE_BYTES,
-				   x->file_offset + skip * PAGE_BYTES);
-		if (r < 0)
-			return frem_fail(err, FREM_FAILED, -r, "reading pages-%u.img", t->pages_id);
-		out += n * PAGE_BYTES;
-		number += n;
-		pages -= n;
-	}
-	return 0;
-}
-
 static int gather(const struct page_encoder *e, size_t frame, uint8_t *raw, struct frem_error *err)
 {
 	uint64_t at = (uint64_t)frame * FRAME_PAGES;
@@ -109,7 +81,7 @@ static int gather(const struct page_encoder *e, size_t frame, uint8_t *raw, stru
 
 		if (n > left)
 			n = left;
-		r = read_pages(e, e->runs[run].first + skip, n, raw, err);
+		r = e->from.read(e->from.arg, e->runs[run].first + skip, n, raw, err);
 		if (r < 0)
 			return r;
 		raw += n * PAGE_BYTES;
@@ -169,7 +141,7 @@ static void *worker(void *arg)
 	int r;
 
 	setpriority(PRIO_PROCESS, (id_t)gettid(), WORKER_NICE);
-	r = raw ? frame_codec_new(e->level, &codec, &err) : frem_oom(&err);
+	r = raw ? frame_codec_new(ZSTD_LEVEL, &codec, &err) : frem_oom(&err);
 	while (r == 0 && claim(e, &frame))
 		r = encode_one(e, codec, frame, raw, &err);
 	if (r < 0) {
@@ -183,25 +155,6 @@ static void *worker(void *arg)
 		pthread_mutex_unlock(&e->lock);
 	}
 	return NULL;
-}
-
-static int open_files(struct page_encoder *e, int images_fd, struct frem_error *err)
-{
-	e->task_fds = malloc((e->map->n_tasks + 1) * sizeof(*e->task_fds));
-	if (!e->task_fds)
-		return frem_oom(err);
-	memset(e->task_fds, -1, (e->map->n_tasks + 1) * sizeof(*e->task_fds));
-	for (size_t i = 0; i < e->map->n_tasks; i++) {
-		char name[32];
-
-		if (!e->map->tasks[i].lazy_pages)
-			continue;
-		snprintf(name, sizeof(name), "pages-%u.img", e->map->tasks[i].pages_id);
-		e->task_fds[i] = openat(images_fd, name, O_RDONLY | O_CLOEXEC);
-		if (e->task_fds[i] < 0)
-			return frem_fail(err, FREM_FAILED, errno, "opening '%s'", name);
-	}
-	return 0;
 }
 
 static int copy_runs(struct page_encoder *e, const struct page_run *runs, size_t n,
@@ -237,23 +190,20 @@ static int start_workers(struct page_encoder *e, struct frem_error *err)
 	return 0;
 }
 
-int page_encoder_new(int images_fd, const struct image_map *map, const struct page_run *runs,
-		     size_t n_runs, int level, struct page_encoder **ret, struct frem_error *err)
+int page_encoder_new(struct page_source from, const struct page_run *runs, size_t n_runs,
+		     struct page_encoder **ret, struct frem_error *err)
 {
 	struct page_encoder *e = calloc(1, sizeof(*e));
 	int r;
 
 	if (!e)
 		return frem_oom(err);
-	e->map = map;
-	e->level = level;
+	e->from = from;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_cond_init(&e->filled, NULL);
 	pthread_cond_init(&e->emptied, NULL);
 	digest_start(&e->digest);
 	r = copy_runs(e, runs, n_runs, err);
-	if (r == 0)
-		r = open_files(e, images_fd, err);
 	if (r == 0)
 		r = frame_index_new(e->starts[n_runs], &e->index, err);
 	if (r == 0)
@@ -278,9 +228,6 @@ void page_encoder_free(struct page_encoder *e)
 		pthread_join(e->workers[i], NULL);
 	for (size_t i = 0; i < RING_SLOTS; i++)
 		buffer_done(&e->slots[i].payload);
-	for (size_t i = 0; e->task_fds && i < e->map->n_tasks; i++)
-		cleanup_close(&e->task_fds[i]);
-	free(e->task_fds);
 	frame_index_free(e->index);
 	free(e->runs);
 	free(e->starts);

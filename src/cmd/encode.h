@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Encodes lazy pages of a dumped image into frames, in a given order, on every core, as an upload
+ * Encodes lazy pages of an image into frames, in a given order, on every core, as an upload
  * asks for them. The same encoder makes the `pages` object (all pages, in image order) and the
  * frames of the `touch` object (the touch set, in first-touch order).
  */
@@ -14,7 +14,6 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "criu/image_map.h"
 #include "format/frame.h"
 #include "store/store.h"
 
@@ -24,14 +23,19 @@ struct page_run {
 	uint64_t pages;
 };
 
+/* Where the content of pages comes from. */
+struct page_source {
+	/* Reads consecutive lazy pages into out. Called from several threads at once. */
+	int (*read)(void *arg, uint64_t first, uint64_t pages, uint8_t *out,
+		    struct frem_error *err);
+	void *arg;
+};
+
 struct page_encoder;
 
-/*
- * runs: what to encode, in this order; copied. map and images_fd must outlive the encoder. Starts
- * worker threads of low priority. level: zstd's.
- */
-int page_encoder_new(int images_fd, const struct image_map *map, const struct page_run *runs,
-		     size_t n_runs, int level, struct page_encoder **ret, struct frem_error *err);
+/* runs: what to encode, in this order; copied. Starts worker threads of low priority. */
+int page_encoder_new(struct page_source from, const struct page_run *runs, size_t n_runs,
+		     struct page_encoder **ret, struct frem_error *err);
 void page_encoder_free(struct page_encoder *e);
 
 /* The payload bytes of the frames, in order; progress (may be NULL) counts raw bytes. */
