@@ -94,8 +94,8 @@ int body_write(struct body_writer *w, const void *data, size_t n, struct frem_er
 	return compress(w, data, n, ZSTD_e_continue, err);
 }
 
-int body_finish(struct body_writer *w, const char *magic, const uint8_t *bound, struct buffer *ret,
-		struct frem_error *err)
+int body_finish(struct body_writer *w, const struct object_kind *kind, const uint8_t *bound,
+		struct buffer *ret, struct frem_error *err)
 {
 	struct object_header h = {0};
 	int r;
@@ -108,7 +108,7 @@ int body_finish(struct body_writer *w, const char *magic, const uint8_t *bound, 
 	digest_of(w->out.data + OBJECT_HEADER_SIZE, h.stored, h.digest, sizeof(h.digest));
 	if (bound)
 		memcpy(h.bound, bound, sizeof(h.bound));
-	object_header_encode(magic, &h, w->out.data);
+	object_header_encode(kind, &h, w->out.data);
 	*ret = w->out;
 	w->out = (struct buffer){0};
 	return 0;

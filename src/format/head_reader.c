@@ -180,7 +180,7 @@ int head_read(const void *data, size_t n, const struct head_sink *sink, struct f
 	int r;
 
 	h.at = (struct wire){.object = "head", .of = "", .err = err};
-	r = object_header_decode(h.at.object, HEAD_MAGIC, data, n, &header, err);
+	r = object_header_decode(&object_head, data, n, &header, err);
 	if (r < 0)
 		return r;
 	if (!digest_equal(header.bound, zeros, sizeof(zeros)))

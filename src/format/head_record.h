@@ -3,7 +3,6 @@
 #ifndef FREM_FORMAT_HEAD_RECORD_H
 #define FREM_FORMAT_HEAD_RECORD_H
 
-#define HEAD_MAGIC "FREMHEAD"
 #define HEAD_RECORD_SIZE 20u /* then the name, then the payload */
 #define HEAD_LEVEL 3	     /* zstd's; the head is small and every restart waits for it */
 

@@ -135,6 +135,6 @@ int head_finish(struct head_writer *w, struct buffer *ret, struct frem_error *er
 	r = put_record(w, HEAD_END, "", w->records, NULL, 0, err);
 	if (r < 0)
 		return r;
-	r = body_finish(w->body, HEAD_MAGIC, NULL, ret, err);
+	r = body_finish(w->body, &object_head, NULL, ret, err);
 	return r < 0 ? frem_context(err, r, "head") : 0;
 }

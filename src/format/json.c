@@ -54,6 +54,11 @@ double json_get_real(const json_t *object, const char *member, struct json_fault
 	return f->member ? 0 : x;
 }
 
+double json_get_real_or_zero(const json_t *object, const char *member, struct json_fault *f)
+{
+	return json_object_get(object, member) ? json_get_real(object, member, f) : 0;
+}
+
 void json_get_text(const json_t *object, const char *member, char *out, size_t size,
 		   struct json_fault *f)
 {

@@ -26,6 +26,8 @@ uint64_t json_get_number(const json_t *object, const char *member, uint64_t leas
 			 struct json_fault *f);
 /* Not negative, and finite. */
 double json_get_real(const json_t *object, const char *member, struct json_fault *f);
+/* The same, but 0 where it is not there. */
+double json_get_real_or_zero(const json_t *object, const char *member, struct json_fault *f);
 /* Valid UTF-8 without control characters, at most size - 1 bytes; out is left alone on a fault. */
 void json_get_text(const json_t *object, const char *member, char *out, size_t size,
 		   struct json_fault *f);

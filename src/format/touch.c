@@ -10,7 +10,6 @@
 #include "touch_runs.h"
 #include "wire.h"
 
-#define TOUCH_MAGIC "FREMTCH1"
 #define TOUCH_LEVEL 3 /* zstd's; the descriptor comes before the first touch page */
 
 _Static_assert(TOUCH_HEADER_SIZE == OBJECT_HEADER_SIZE, "one header for all objects");
@@ -76,7 +75,7 @@ int touch_encode(const struct touch_set *t, struct buffer *out, struct frem_erro
 	if (r == 0)
 		r = body_write(w, raw.data, raw.len, err);
 	if (r == 0)
-		r = body_finish(w, TOUCH_MAGIC, t->manifest, &object, err);
+		r = body_finish(w, &object_touch, t->manifest, &object, err);
 	if (r < 0)
 		return frem_context(err, r, "touch");
 	return buffer_append(out, object.data, object.len) < 0 ? frem_oom(err) : 0;
@@ -86,7 +85,7 @@ static int decode_header(const void *data, size_t n, struct object_header *ret,
 			 struct frem_error *err)
 {
 	struct wire w = {.object = "touch", .of = "", .err = err};
-	int r = object_header_decode("touch", TOUCH_MAGIC, data, n, ret, err);
+	int r = object_header_decode(&object_touch, data, n, ret, err);
 
 	if (r < 0)
 		return r;
@@ -114,8 +113,8 @@ static uint64_t descriptor_most(uint64_t lazy_pages)
 {
 	uint64_t pages = lazy_pages < FRAME_PAGES_LIMIT ? lazy_pages : FRAME_PAGES_LIMIT;
 
-	/* a run of one page has at most 16 bytes, its share of a frame's entry is below 24 */
-	return TOUCH_META_MAX + 64 + (pages + 1) * 40;
+	/* a run of one page has at most 17 bytes, its frame's entry 24 */
+	return TOUCH_META_MAX + 64 + (pages + 1) * 41;
 }
 
 /* The descriptor, decompressed. */

@@ -16,10 +16,12 @@ int touch_meta_encode(const struct touch_info *info, struct buffer *out, struct 
 	uint8_t size[4];
 	size_t n;
 
-	meta = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f}", "backend", info->backend, "ended",
-			 info->ended, "window_ms", (json_int_t)info->window_ms, "scans",
-			 (json_int_t)info->scans, "overhead_ms", info->overhead_ms, "frozen_ms",
-			 info->frozen_ms);
+	meta = json_pack("{s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f}", "backend",
+			 info->backend, "ended", info->ended, "window_ms",
+			 (json_int_t)info->window_ms, "scans", (json_int_t)info->scans, "restarts",
+			 (json_int_t)info->restarts, "prepare_ms", info->prepare_ms, "frozen_ms",
+			 info->frozen_ms, "scan_ms", info->scan_ms, "insert_ms", info->insert_ms,
+			 "descriptor_ms", info->descriptor_ms, "overhead_ms", info->overhead_ms);
 	if (!meta)
 		return frem_fail(err, FREM_FAILED, 0, "description is not valid text and numbers");
 	text = json_dumps(meta, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(DIGITS));
@@ -60,6 +62,13 @@ int touch_meta_decode(struct wire *w, struct touch_info *ret)
 	info.scans = (uint32_t)json_get_number(meta, "scans", 0, UINT32_MAX, &fault);
 	info.overhead_ms = json_get_real(meta, "overhead_ms", &fault);
 	info.frozen_ms = json_get_real(meta, "frozen_ms", &fault);
+	/* not every writer knows these */
+	if (json_object_get(meta, "restarts"))
+		info.restarts = (uint32_t)json_get_number(meta, "restarts", 0, UINT32_MAX, &fault);
+	info.prepare_ms = json_get_real_or_zero(meta, "prepare_ms", &fault);
+	info.scan_ms = json_get_real_or_zero(meta, "scan_ms", &fault);
+	info.insert_ms = json_get_real_or_zero(meta, "insert_ms", &fault);
+	info.descriptor_ms = json_get_real_or_zero(meta, "descriptor_ms", &fault);
 	if (fault.member)
 		return wire_damaged(w, start + 4, "description: '%s' %s", fault.member, fault.what);
 	*ret = info;

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 
-#define RUN_MIN 3u /* bytes of a run: three varints */
+#define RUN_MIN 4u /* bytes of a run: four varints */
 
 /* Marks pages [first, first + n) in the bitmap; false if one was marked before. */
 static bool mark(uint64_t *seen, uint64_t first, uint64_t n)
@@ -69,7 +69,8 @@ int touch_runs_encode(const struct touch_run *runs, size_t n, struct buffer *out
 	for (size_t i = 0; i < n; i++) {
 		if (varint_append(out, zigzag(runs[i].first - end)) < 0 ||
 		    varint_append(out, runs[i].pages) < 0 ||
-		    varint_append(out, zigzag(runs[i].ms - ms)) < 0)
+		    varint_append(out, zigzag(runs[i].ms - ms)) < 0 ||
+		    varint_append(out, runs[i].misses) < 0)
 			return frem_oom(err);
 		end = runs[i].first + runs[i].pages;
 		ms = runs[i].ms;
@@ -81,7 +82,7 @@ int touch_runs_encode(const struct touch_run *runs, size_t n, struct buffer *out
 
 static int decode_run(struct wire *w, uint64_t *end, uint64_t *ms, struct touch_run *ret)
 {
-	uint64_t first = 0, pages = 0, when = 0;
+	uint64_t first = 0, pages = 0, when = 0, misses = 0;
 	size_t start = w->pos;
 	int r;
 
@@ -90,13 +91,16 @@ static int decode_run(struct wire *w, uint64_t *end, uint64_t *ms, struct touch_
 		r = wire_varint(w, "a run's number of pages", &pages);
 	if (r == 0)
 		r = wire_varint(w, "a run's time", &when);
+	if (r == 0)
+		r = wire_varint(w, "a run's misses", &misses);
 	if (r < 0)
 		return r;
 	first = *end + unzigzag(first);
 	when = *ms + unzigzag(when);
-	if (first >= FRAME_PAGES_LIMIT || pages > UINT32_MAX || when > UINT32_MAX)
+	if (first >= FRAME_PAGES_LIMIT || pages > UINT32_MAX || when > UINT32_MAX ||
+	    misses > UINT32_MAX)
 		return wire_damaged(w, start, "run is out of range");
-	*ret = (struct touch_run){.first = first, .pages = (uint32_t)pages, .ms = (uint32_t)when};
+	*ret = (struct touch_run){first, (uint32_t)pages, (uint32_t)when, (uint32_t)misses};
 	*end = first + pages;
 	*ms = when;
 	return 0;

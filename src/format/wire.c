@@ -18,6 +18,9 @@
 #define AT_BOUND OBJECT_HEADER_BOUND
 #define AT_SELF 96
 
+const struct object_kind object_head = {"head", "FREMHEAD", 1};
+const struct object_kind object_touch = {"touch", "FREMTCH1", 2};
+
 int wire_damaged(const struct wire *w, size_t pos, const char *fmt, ...)
 {
 	char what[512];
@@ -103,11 +106,11 @@ int varint_append(struct buffer *b, uint64_t v)
 	return buffer_append(b, bytes, n);
 }
 
-void object_header_encode(const char *magic, const struct object_header *h,
+void object_header_encode(const struct object_kind *kind, const struct object_header *h,
 			  uint8_t out[OBJECT_HEADER_SIZE])
 {
-	memcpy(out, magic, AT_VERSION);
-	put_le32(out + AT_VERSION, OBJECT_VERSION);
+	memcpy(out, kind->magic, AT_VERSION);
+	put_le32(out + AT_VERSION, kind->version);
 	put_le32(out + AT_FLAGS, 0);
 	put_le64(out + AT_STORED, h->stored);
 	put_le64(out + AT_RAW, h->raw);
@@ -117,39 +120,42 @@ void object_header_encode(const char *magic, const struct object_header *h,
 }
 
 /* The layout up to here, and so this check, is the same in every version of the format. */
-static int header_check(const struct wire *w, const char *magic)
+static int header_check(const struct wire *w, const struct object_kind *kind)
 {
 	uint8_t digest[DIGEST_SIZE];
 	uint32_t version;
 
 	if (w->n < OBJECT_HEADER_SIZE)
 		return wire_damaged(w, w->n, "cut off within the header");
-	if (memcmp(w->data, magic, AT_VERSION) != 0)
+	if (memcmp(w->data, kind->magic, AT_VERSION) != 0)
 		return wire_damaged(w, 0, "not a %s object: wrong magic", w->object);
 	digest_of(w->data, AT_SELF, digest, sizeof(digest));
 	if (!digest_equal(digest, w->data + AT_SELF, sizeof(digest)))
 		return wire_damaged(w, AT_SELF, "digest of the header does not match");
 	version = get_le32(w->data + AT_VERSION);
-	if (version > OBJECT_VERSION)
+	if (version > kind->version)
 		return wire_damaged(w, AT_VERSION,
 				    "written by a newer frem (format version %" PRIu32 ")",
 				    version);
-	if (version != OBJECT_VERSION)
-		return wire_damaged(w, AT_VERSION, "unknown format version %" PRIu32, version);
+	if (version != kind->version)
+		return wire_damaged(w, AT_VERSION,
+				    "format version %" PRIu32
+				    " is of an older frem and no longer read",
+				    version);
 	if (get_le32(w->data + AT_FLAGS) != 0)
 		return wire_damaged(w, AT_FLAGS, "unknown flags 0x%" PRIx32,
 				    get_le32(w->data + AT_FLAGS));
 	return 0;
 }
 
-int object_header_decode(const char *object, const char *magic, const void *data, size_t n,
+int object_header_decode(const struct object_kind *kind, const void *data, size_t n,
 			 struct object_header *ret, struct frem_error *err)
 {
-	struct wire w = {.data = data, .n = n, .object = object, .of = "", .err = err};
+	struct wire w = {.data = data, .n = n, .object = kind->name, .of = "", .err = err};
 	struct object_header h;
 	int r;
 
-	r = header_check(&w, magic);
+	r = header_check(&w, kind);
 	if (r < 0)
 		return r;
 	h.stored = get_le64(w.data + AT_STORED);

@@ -60,8 +60,16 @@ static inline uint64_t unzigzag(uint64_t v)
 #define OBJECT_HEADER_STORED 16 /* place of the body's size */
 #define OBJECT_HEADER_RAW 24	/* place of its size once decompressed */
 #define OBJECT_HEADER_BOUND 64	/* place of the digest that binds the object */
-#define OBJECT_VERSION 1u
 #define OBJECT_RAW_MAX (UINT64_C(1) << 48)
+
+/* What kind an object is of, and in which version of its layout. */
+struct object_kind {
+	const char *name;  /* "head", for messages */
+	const char *magic; /* 8 bytes */
+	uint32_t version;
+};
+
+extern const struct object_kind object_head, object_touch;
 
 struct object_header {
 	uint64_t stored;	     /* bytes of the body as stored */
@@ -70,11 +78,10 @@ struct object_header {
 	uint8_t bound[DIGEST_SIZE];  /* digest of what the object belongs to, or zeros */
 };
 
-/* magic: 8 bytes, of the kind of object. */
-void object_header_encode(const char *magic, const struct object_header *h,
+void object_header_encode(const struct object_kind *kind, const struct object_header *h,
 			  uint8_t out[OBJECT_HEADER_SIZE]);
 /* Fails where data does not start with a sound header of this object. */
-int object_header_decode(const char *object, const char *magic, const void *data, size_t n,
+int object_header_decode(const struct object_kind *kind, const void *data, size_t n,
 			 struct object_header *ret, struct frem_error *err);
 
 /* ---- the body ---- */
@@ -86,8 +93,8 @@ int body_writer_new(int level, struct body_writer **ret, struct frem_error *err)
 void body_writer_free(struct body_writer *w);
 int body_write(struct body_writer *w, const void *data, size_t n, struct frem_error *err);
 /* Ends the body, fills in the header (bound may be NULL) and hands the object over. */
-int body_finish(struct body_writer *w, const char *magic, const uint8_t *bound, struct buffer *ret,
-		struct frem_error *err);
+int body_finish(struct body_writer *w, const struct object_kind *kind, const uint8_t *bound,
+		struct buffer *ret, struct frem_error *err);
 
 struct body_reader;
 

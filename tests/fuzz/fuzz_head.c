@@ -80,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	read_head(data, n);
 	if (n > SAMPLE_PLAIN_MAX)
 		return 0;
-	sample_wrap_plain("FREMHEAD", data, n, &wrapped);
+	sample_wrap_plain(&object_head, data, n, &wrapped);
 	read_head(wrapped.data, wrapped.len);
 	if (n >= OBJECT_HEADER_SIZE && buffer_append(&resigned, data, n) == 0) {
 		sample_resign(&resigned);

@@ -78,7 +78,7 @@ static void make_flip(struct buffer *b, const struct good_files *good)
 static void make_newer(struct buffer *b, const struct good_files *good)
 {
 	(void)good;
-	put_le32(b->data + 8, 2);
+	put_le32(b->data + 8, get_le32(b->data + 8) + 1);
 	sample_resign(b);
 }
 
@@ -96,7 +96,7 @@ static void put_body(struct buffer *b, struct buffer *body)
 {
 	struct buffer object = {0};
 
-	sample_wrap("FREMHEAD", body->data, body->len, &object);
+	sample_wrap(&object_head, body->data, body->len, &object);
 	buffer_done(body);
 	replace(b, object);
 }
@@ -300,7 +300,7 @@ static void touch_body(struct buffer *b, struct buffer *body)
 {
 	struct buffer object = {0};
 
-	sample_wrap("FREMTCH1", body->data, body->len, &object);
+	sample_wrap(&object_touch, body->data, body->len, &object);
 	buffer_done(body);
 	replace(b, object);
 }
@@ -329,11 +329,12 @@ static void make_touch_bomb(struct buffer *b, const struct good_files *good)
 	digest_of(b->data, 96, b->data + 96, DIGEST_SIZE);
 }
 
-/* The runs' bytes start with 80 3 0 (page 40, 3 pages, 0 ms), then 71 1 0 (-36 pages from 43). */
+/* The runs' bytes start with 80 3 0 0 (page 40, 3 pages, 0 ms, no misses), then 71 1 0 0 (-36 pages
+ * from 43). */
 static void make_touch_twice(struct buffer *b, const struct good_files *good)
 {
 	(void)good;
-	touch_edit(b, 16 + 3, "\x01", 1); /* page 42 */
+	touch_edit(b, 16 + 4, "\x01", 1); /* page 42 */
 }
 
 static void make_touch_beyond(struct buffer *b, const struct good_files *good)
@@ -345,7 +346,7 @@ static void make_touch_beyond(struct buffer *b, const struct good_files *good)
 static void make_touch_no_pages(struct buffer *b, const struct good_files *good)
 {
 	(void)good;
-	touch_edit(b, 16 + 15, "\0", 1); /* the last run */
+	touch_edit(b, 16 + 19, "\0", 1); /* the last run */
 }
 
 static void make_touch_count(struct buffer *b, const struct good_files *good)
@@ -363,13 +364,26 @@ static void make_touch_lying(struct buffer *b, const struct good_files *good)
 static void make_touch_pages(struct buffer *b, const struct good_files *good)
 {
 	(void)good;
-	touch_edit(b, 16 + 15, "\x01", 1); /* the last run */
+	touch_edit(b, 16 + 19, "\x01", 1); /* the last run */
 }
 
 static void make_touch_number(struct buffer *b, const struct good_files *good)
 {
 	(void)good;
 	touch_edit(b, 16, "\xd0\x00", 2); /* 80 in two bytes */
+}
+
+static void make_touch_misses(struct buffer *b, const struct good_files *good)
+{
+	(void)good;
+	touch_edit(b, 16 + 22, "\x82", 1); /* the last byte of the runs */
+}
+
+static void make_touch_old(struct buffer *b, const struct good_files *good)
+{
+	(void)good;
+	put_le32(b->data + 8, 1);
+	sample_resign(b);
 }
 
 static void make_touch_meta(struct buffer *b, const struct good_files *good)
@@ -525,28 +539,32 @@ const struct bad_file bad_files[] = {
 	{"pages-flip", make_flip,
 	 "pages: frame 0 at offset 0: digest of the payload does not match"},
 	{"touch-empty", make_empty, "touch: cut off within the header at offset 0"},
-	{"touch-cut", make_cut, "touch: cut off within the body at offset 160"},
+	{"touch-cut", make_cut, "touch: cut off within the body at offset 184"},
 	{"touch-flip", make_flip, "touch: digest of the body does not match at offset 128"},
 	{"touch-newer", make_newer,
-	 "touch: written by a newer frem (format version 2) at offset 8"},
+	 "touch: written by a newer frem (format version 3) at offset 8"},
+	{"touch-old", make_touch_old,
+	 "touch: format version 1 is of an older frem and no longer read at offset 8"},
+	{"touch-misses", make_touch_misses,
+	 "touch: cut off within a run's misses at offset 242 of the descriptor"},
 	{"touch-large", make_touch_large,
 	 "touch: descriptor of 1073741825 bytes is too large at offset 16"},
 	{"touch-bomb", make_touch_bomb,
 	 "touch: descriptor of 1073741824 bytes is too large for 66 lazy pages at offset 24"},
 	{"touch-twice", make_touch_twice,
-	 "touch: run 1 names a page twice at offset 152 of the descriptor"},
+	 "touch: run 1 names a page twice at offset 242 of the descriptor"},
 	{"touch-beyond", make_touch_beyond,
-	 "touch: run 0 is beyond the 66 lazy pages at offset 152 of the descriptor"},
+	 "touch: run 0 is beyond the 66 lazy pages at offset 242 of the descriptor"},
 	{"touch-no-pages", make_touch_no_pages,
-	 "touch: run 4 has no pages at offset 152 of the descriptor"},
+	 "touch: run 4 has no pages at offset 242 of the descriptor"},
 	{"touch-count", make_touch_count,
-	 "touch: trailing garbage at offset 148 of the descriptor"},
+	 "touch: trailing garbage at offset 236 of the descriptor"},
 	{"touch-lying", make_touch_lying,
-	 "touch: 1073741824 runs in 17 bytes at offset 119 of the descriptor"},
+	 "touch: 1073741824 runs in 23 bytes at offset 203 of the descriptor"},
 	{"touch-pages", make_touch_pages,
-	 "touch: frames of 9 pages for runs of 8 at offset 152 of the descriptor"},
+	 "touch: frames of 9 pages for runs of 8 at offset 242 of the descriptor"},
 	{"touch-number", make_touch_number,
-	 "touch: a run's first page is not a number at offset 135 of the descriptor"},
+	 "touch: a run's first page is not a number at offset 219 of the descriptor"},
 	{"touch-meta", make_touch_meta,
 	 "touch: description is not a JSON object at offset 4 of the descriptor"},
 	{"touch-meta-type", make_touch_meta_type,

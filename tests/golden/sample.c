@@ -7,7 +7,6 @@
 #include <zstd.h>
 
 #include "base/bytes.h"
-#include "wire.h"
 
 static struct frem_error err;
 
@@ -104,7 +103,7 @@ void sample_head(struct buffer *ret)
 void sample_touch(const struct buffer *manifest, struct touch_set *ret, struct buffer *ret_frames)
 {
 	static struct touch_run runs[] = {
-		{40, 3, 0}, {7, 1, 0}, {8, 2, 12}, {65, 1, 350}, {0, 2, 349}};
+		{40, 3, 0, 0}, {7, 1, 0, 0}, {8, 2, 12, 0}, {65, 1, 350, 1}, {0, 2, 349, 300}};
 	uint64_t number[SAMPLE_TOUCHED];
 	size_t n = 0;
 
@@ -112,7 +111,17 @@ void sample_touch(const struct buffer *manifest, struct touch_set *ret, struct b
 		for (uint64_t p = 0; p < runs[i].pages; p++)
 			number[n++] = runs[i].first + p;
 	*ret = (struct touch_set){
-		.info = {"accessed-bits", "image-arrived", 1500, 17, 2.5, 0.125},
+		.info = {.backend = "accessed-bits",
+			 .ended = "image-arrived",
+			 .window_ms = 1500,
+			 .scans = 17,
+			 .restarts = 2,
+			 .prepare_ms = 0.5,
+			 .frozen_ms = 0.125,
+			 .scan_ms = 1,
+			 .insert_ms = 0.25,
+			 .descriptor_ms = 0.75,
+			 .overhead_ms = 2.625},
 		.runs = runs,
 		.n_runs = sizeof(runs) / sizeof(*runs),
 		.pages = n,
@@ -155,16 +164,17 @@ void sample_manifest(const struct buffer *head, const struct buffer *pages, stru
 	of_object(pages, &ret->pages);
 }
 
-void sample_wrap(const char *magic, const void *body, size_t n, struct buffer *ret)
+void sample_wrap(const struct object_kind *kind, const void *body, size_t n, struct buffer *ret)
 {
 	_cleanup_body_writer_ struct body_writer *w = NULL;
 
 	must(body_writer_new(1, &w, &err));
 	must(body_write(w, body, n, &err));
-	must(body_finish(w, magic, NULL, ret, &err));
+	must(body_finish(w, kind, NULL, ret, &err));
 }
 
-void sample_wrap_plain(const char *magic, const void *body, size_t n, struct buffer *ret)
+void sample_wrap_plain(const struct object_kind *kind, const void *body, size_t n,
+		       struct buffer *ret)
 {
 	/* a zstd frame with a window of 128 KiB and one last block, which is raw */
 	static const uint8_t start[] = {0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38};
@@ -177,7 +187,7 @@ void sample_wrap_plain(const char *magic, const void *body, size_t n, struct buf
 	must(buffer_append(ret, start, sizeof(start)));
 	must(buffer_append(ret, block, 3));
 	must(buffer_append(ret, body, n));
-	object_header_encode(magic, &h, ret->data);
+	object_header_encode(kind, &h, ret->data);
 	sample_resign(ret);
 }
 
@@ -217,11 +227,11 @@ int sample_resign_manifest(const void *text, size_t n, struct buffer *ret)
 void sample_unwrap(const struct buffer *object, struct buffer *ret)
 {
 	_cleanup_body_reader_ struct body_reader *r = NULL;
+	const struct object_kind *kind =
+		memcmp(object->data, object_head.magic, 8) ? &object_touch : &object_head;
 	struct object_header h;
-	char magic[9] = "";
 
-	memcpy(magic, object->data, 8);
-	must(object_header_decode("sample", magic, object->data, object->len, &h, &err));
+	must(object_header_decode(kind, object->data, object->len, &h, &err));
 	must(body_reader_new("sample", &h, object->data + OBJECT_HEADER_SIZE,
 			     object->len - OBJECT_HEADER_SIZE, &r, &err));
 	must(body_read_buffer(r, h.raw, ret));

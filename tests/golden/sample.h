@@ -11,6 +11,7 @@
 #include "format/head.h"
 #include "format/manifest.h"
 #include "format/touch.h"
+#include "wire.h"
 
 #define SAMPLE_NAME "redis-7.0 größe"
 #define SAMPLE_SEQ 12u
@@ -44,10 +45,11 @@ void sample_manifest(const struct buffer *head, const struct buffer *pages, stru
 /* ---- objects that no writer of ours would write ---- */
 
 /* An object with the given body and digests that match. */
-void sample_wrap(const char *magic, const void *body, size_t n, struct buffer *ret);
+void sample_wrap(const struct object_kind *kind, const void *body, size_t n, struct buffer *ret);
 #define SAMPLE_PLAIN_MAX (UINT64_C(128) << 10)
 /* The same, at most SAMPLE_PLAIN_MAX bytes, without compression: fast enough for a fuzzer. */
-void sample_wrap_plain(const char *magic, const void *body, size_t n, struct buffer *ret);
+void sample_wrap_plain(const struct object_kind *kind, const void *body, size_t n,
+		       struct buffer *ret);
 /* Makes the sizes and digests in the header of an object match what follows. */
 void sample_resign(struct buffer *object);
 /* Makes the digest of a manifest match its other members, and its text canonical. */

@@ -120,12 +120,12 @@ def touch_of(manifest, pages=3, padding=0):
         separators=(",", ":"),
         sort_keys=True,
     ).encode()
-    runs = varint(0) + varint(pages) + varint(10 << 1)
+    runs = varint(0) + varint(pages) + varint(10 << 1) + varint(0)
     index = b"FREMFIDX" + struct.pack("<IIQ", 1, 0, pages)
     index += struct.pack("<II16x", 0, (1 << pages) - 1)
     raw = struct.pack("<I", len(meta)) + meta + struct.pack("<QQ", 1, len(runs)) + runs + index
     body = stored_zstd(raw)
-    header = b"FREMTCH1" + struct.pack("<IIQQ", 1, 0, len(body), len(raw))
+    header = b"FREMTCH1" + struct.pack("<IIQQ", 2, 0, len(body), len(raw))
     header += blake2(body) + blake2(manifest)
     return header + blake2(header) + body + bytes(padding)
 

@@ -164,7 +164,7 @@ static void good_head(void **state)
 static void good_touch(void **state)
 {
 	static const uint64_t numbers[] = {40, 41, 42, 7, 8, 9, 65, 0, 1};
-	static const uint32_t times[] = {0, 0, 12, 350, 349};
+	static const uint32_t times[] = {0, 0, 12, 350, 349}, misses[] = {0, 0, 0, 1, 300};
 	_cleanup_buffer_ struct buffer touch = {0}, manifest = {0}, again = {0};
 	_cleanup_touch_set_ struct touch_set *t = NULL;
 	uint8_t digest[DIGEST_SIZE];
@@ -182,11 +182,16 @@ static void good_touch(void **state)
 	assert_string_equal(t->info.ended, "image-arrived");
 	assert_int_equal(t->info.window_ms, 1500);
 	assert_int_equal(t->info.scans, 17);
-	assert_true(t->info.overhead_ms == 2.5 && t->info.frozen_ms == 0.125);
+	assert_int_equal(t->info.restarts, 2);
+	assert_true(t->info.prepare_ms == 0.5 && t->info.frozen_ms == 0.125);
+	assert_true(t->info.scan_ms == 1 && t->info.insert_ms == 0.25);
+	assert_true(t->info.descriptor_ms == 0.75 && t->info.overhead_ms == 2.625);
 	assert_int_equal(t->pages, SAMPLE_TOUCHED);
 	assert_int_equal(t->n_runs, 5);
-	for (size_t i = 0; i < t->n_runs; i++)
+	for (size_t i = 0; i < t->n_runs; i++) {
 		assert_int_equal(t->runs[i].ms, times[i]);
+		assert_int_equal(t->runs[i].misses, misses[i]);
+	}
 	assert_int_equal(t->frames_offset, size);
 	assert_int_equal(size + t->index->offsets[t->index->frames], touch.len);
 	decode_pages(t->index, touch.data + size, numbers, SAMPLE_TOUCHED);

@@ -77,7 +77,7 @@ static void signed_damage_is_survived(void **state)
 			uint8_t was = body.data[i];
 
 			body.data[i] ^= (uint8_t)(v | 1);
-			sample_wrap("FREMHEAD", body.data, body.len, &bad);
+			sample_wrap(&object_head, body.data, body.len, &bad);
 			body.data[i] = was;
 			if (decode(bad.data, bad.len, &err) < 0)
 				assert_int_equal(err.code, FREM_DAMAGED);
@@ -86,7 +86,7 @@ static void signed_damage_is_survived(void **state)
 	for (size_t n = 0; n < body.len; n += n < 120 || n > body.len - 100 ? 1 : 97) {
 		_cleanup_buffer_ struct buffer bad = {0};
 
-		sample_wrap("FREMHEAD", body.data, n, &bad);
+		sample_wrap(&object_head, body.data, n, &bad);
 		expect_damaged(decode, bad.data, bad.len, "head: ");
 	}
 }

@@ -31,6 +31,17 @@ static void make(struct touch_run *runs, size_t n, struct touch_set *ret)
 	frame_index_seal(ret->index);
 }
 
+static void expect_same_runs(const struct touch_set *t, const struct touch_run *runs, size_t n)
+{
+	assert_int_equal(t->n_runs, n);
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(t->runs[i].first, runs[i].first);
+		assert_int_equal(t->runs[i].pages, runs[i].pages);
+		assert_int_equal(t->runs[i].ms, runs[i].ms);
+		assert_int_equal(t->runs[i].misses, runs[i].misses);
+	}
+}
+
 static void encode_sample(struct buffer *out)
 {
 	_cleanup_buffer_ struct buffer manifest = {0}, frames = {0};
@@ -85,7 +96,7 @@ static void signed_damage_is_survived(void **state)
 			uint8_t was = body.data[i];
 
 			body.data[i] ^= (uint8_t)(v | 1);
-			sample_wrap("FREMTCH1", body.data, body.len, &bad);
+			sample_wrap(&object_touch, body.data, body.len, &bad);
 			body.data[i] = was;
 			if (decode(bad.data, bad.len, &err) < 0)
 				assert_int_equal(err.code, FREM_DAMAGED);
@@ -94,7 +105,7 @@ static void signed_damage_is_survived(void **state)
 	for (size_t n = 0; n < body.len; n++) {
 		_cleanup_buffer_ struct buffer bad = {0};
 
-		sample_wrap("FREMTCH1", body.data, n, &bad);
+		sample_wrap(&object_touch, body.data, n, &bad);
 		expect_damaged(decode, bad.data, bad.len, "touch: ");
 	}
 }
@@ -117,19 +128,24 @@ static void the_empty_set_round_trips(void **state)
 
 static void extremes_round_trip(void **state)
 {
-	struct touch_run runs[] = {{(UINT64_C(1) << 33) - 1, 1, UINT32_MAX}, {0, 5, 0}, {6, 1, 9}};
+	struct touch_run runs[] = {
+		{(UINT64_C(1) << 33) - 1, 1, UINT32_MAX, UINT32_MAX}, {0, 5, 0, 0}, {6, 1, 9, 1}};
 	_cleanup_touch_set_ struct touch_set *back = NULL;
 	_cleanup_buffer_ struct buffer out = {0};
 	struct touch_set t;
 
 	(void)state;
 	make(runs, 3, &t);
-	t.info = (struct touch_info){
-		.window_ms = UINT32_MAX, .scans = UINT32_MAX, .overhead_ms = 1e9};
+	t.info = (struct touch_info){.window_ms = UINT32_MAX,
+				     .scans = UINT32_MAX,
+				     .restarts = UINT32_MAX,
+				     .prepare_ms = 1e9,
+				     .scan_ms = 1e-3,
+				     .overhead_ms = 1e9};
 	memset(t.info.backend, 'b', sizeof(t.info.backend) - 1);
 	assert_int_equal(touch_encode(&t, &out, &err), 0);
 	assert_int_equal(touch_decode(out.data, out.len, UINT64_C(1) << 33, &back, &err), 0);
-	assert_memory_equal(back->runs, runs, sizeof(runs));
+	expect_same_runs(back, runs, 3);
 	assert_memory_equal(&back->info, &t.info, sizeof(t.info));
 	/* one lazy page fewer, and the first run is beyond them */
 	assert_true(touch_decode(out.data, out.len, (UINT64_C(1) << 33) - 1, &back, &err) < 0);
@@ -152,10 +168,10 @@ static void expect_unwritten(struct touch_run *runs, size_t n, const char *why)
 
 static void the_writer_refuses_what_no_one_could_read(void **state)
 {
-	struct touch_run inside[] = {{100, 200, 0}, {5, 1, 0}, {299, 1, 0}};
-	struct touch_run across[] = {{0, 64, 0}, {63, 70, 0}};
-	struct touch_run none[] = {{0, 64, 0}, {100, 0, 0}};
-	struct touch_run beyond[] = {{FRAME_PAGES_LIMIT, 1, 0}};
+	struct touch_run inside[] = {{100, 200, 0, 0}, {5, 1, 0, 0}, {299, 1, 0, 0}};
+	struct touch_run across[] = {{0, 64, 0, 0}, {63, 70, 0, 0}};
+	struct touch_run none[] = {{0, 64, 0, 0}, {100, 0, 0, 0}};
+	struct touch_run beyond[] = {{FRAME_PAGES_LIMIT, 1, 0, 0}};
 	_cleanup_buffer_ struct buffer out = {0};
 	struct touch_set t;
 
@@ -189,10 +205,36 @@ static void unknown_members_are_ignored(void **state)
 	assert_int_equal(buffer_append(&longer, size, 4), 0);
 	assert_int_equal(buffer_append(&longer, more, sizeof(more) - 1), 0);
 	assert_int_equal(buffer_append(&longer, body.data + 5, body.len - 5), 0);
-	sample_wrap("FREMTCH1", longer.data, longer.len, &out);
+	sample_wrap(&object_touch, longer.data, longer.len, &out);
 	assert_int_equal(touch_decode(out.data, out.len, SAMPLE_LAZY, &t, &err), 0);
 	assert_string_equal(t->info.ended, "image-arrived");
 	assert_int_equal(t->pages, SAMPLE_TOUCHED);
+}
+
+/* A description made before the costs were split says nothing of them. */
+static void missing_costs_are_zero(void **state)
+{
+	static const char meta[] = "{\"backend\":\"b\",\"ended\":\"asked\",\"frozen_ms\":0.5,"
+				   "\"overhead_ms\":2,\"scans\":3,\"window_ms\":4}";
+	_cleanup_touch_set_ struct touch_set *t = NULL;
+	_cleanup_buffer_ struct buffer touch = {0}, body = {0}, other = {0}, out = {0};
+	uint8_t size[4];
+	size_t behind;
+
+	(void)state;
+	encode_sample(&touch);
+	sample_unwrap(&touch, &body);
+	behind = 4 + get_le32(body.data);
+	put_le32(size, sizeof(meta) - 1);
+	assert_int_equal(buffer_append(&other, size, 4), 0);
+	assert_int_equal(buffer_append(&other, meta, sizeof(meta) - 1), 0);
+	assert_int_equal(buffer_append(&other, body.data + behind, body.len - behind), 0);
+	sample_wrap(&object_touch, other.data, other.len, &out);
+	assert_int_equal(touch_decode(out.data, out.len, SAMPLE_LAZY, &t, &err), 0);
+	assert_int_equal(t->info.window_ms, 4);
+	assert_int_equal(t->info.restarts, 0);
+	assert_true(t->info.prepare_ms == 0 && t->info.scan_ms == 0 && t->info.insert_ms == 0 &&
+		    t->info.descriptor_ms == 0 && t->info.overhead_ms == 2);
 }
 
 /* Every other page of 2 GiB, in no order. */
@@ -207,11 +249,12 @@ static void many_runs_round_trip(void **state)
 	(void)state;
 	assert_non_null(runs);
 	for (size_t i = 0; i < n; i++)
-		runs[i] = (struct touch_run){i * 7919 % n * 2, 1, (uint32_t)(i / 1000)};
+		runs[i] = (struct touch_run){i * 7919 % n * 2, 1, (uint32_t)(i / 1000),
+					     (uint32_t)(i % 3)};
 	make(runs, n, &t);
 	assert_int_equal(touch_encode(&t, &out, &err), 0);
 	assert_int_equal(touch_decode(out.data, out.len, 2 * n, &back, &err), 0);
-	assert_memory_equal(back->runs, runs, n * sizeof(*runs));
+	expect_same_runs(back, runs, n);
 	frame_index_free(t.index);
 }
 
@@ -225,6 +268,7 @@ int main(void)
 		cmocka_unit_test(extremes_round_trip),
 		cmocka_unit_test(the_writer_refuses_what_no_one_could_read),
 		cmocka_unit_test(unknown_members_are_ignored),
+		cmocka_unit_test(missing_costs_are_zero),
 		cmocka_unit_test(many_runs_round_trip),
 	};
 
