@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "criu/criu.h"
+#include "criu/tree.h"
 #include "image_file.h"
 #include "images.pb-c.h"
 #include "pids.h"
@@ -14,7 +15,6 @@
 #include "sizes.h"
 #include "streams.h"
 #include "target.h"
-#include "tree.h"
 
 #define DUMP_LOG "criu.log"
 #define DUMP_STATS "stats-dump"

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "criu/image_files.h"
+#include "criu/tree.h"
 #include "image_file.h"
 #include "images.pb-c.h"
 #include "pids.h"
-#include "tree.h"
 
 #define IDS_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
 #define NEAR 512	   /* more processes than a restore starts */

@@ -11,11 +11,11 @@
 #include "criu/criu.h"
 #include "criu/image_files.h"
 #include "criu/image_map.h"
+#include "criu/tree.h"
 #include "guard.h"
 #include "pids.h"
 #include "run.h"
 #include "streams.h"
-#include "tree.h"
 
 #define GONE_MS 2000 /* for killed tasks to end; they take a few ms */
 #define RESTORE_LOG "criu.log"

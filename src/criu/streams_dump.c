@@ -9,9 +9,9 @@
 #include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
+#include "criu/tree.h"
 #include "streams.h"
 #include "terminals.h"
-#include "tree.h"
 
 #define KEYS_MAX 4096u
 #define INDEXES_MAX 4096u

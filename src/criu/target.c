@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "tree.h"
+#include "criu/tree.h"
 
 #define PF_KTHREAD 0x00200000L /* include/linux/sched.h of the kernel */
 

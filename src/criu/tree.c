@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "tree.h"
+#include "criu/tree.h"
 
 #include <dirent.h>
 #include <errno.h>
