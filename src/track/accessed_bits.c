@@ -58,6 +58,11 @@ static int accessed_bits_open(struct backend **ret, struct frem_error *err)
 	return 0;
 }
 
+static void accessed_bits_prepare(struct backend *base, pid_t root)
+{
+	prepare_tree(of(base)->walker, root);
+}
+
 static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 			     struct frem_error *err)
 {
@@ -152,6 +157,7 @@ static int accessed_bits_scan(struct backend *base, struct touched_set *set, uns
 const struct backend_ops accessed_bits_backend = {
 	.name = "accessed-bits",
 	.open = accessed_bits_open,
+	.prepare = accessed_bits_prepare,
 	.arm = accessed_bits_arm,
 	.scan = accessed_bits_scan,
 	.close = accessed_bits_close,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The moment at which accesses begin to count, for one process of the backend "accessed-bits". */
+/*
+ * The moment at which accesses begin to count, for the processes of the backend "accessed-bits".
+ * How it is made short, and why no access is missed: at the top of arm.c.
+ */
 #ifndef FREM_TRACK_ARM_H
 #define FREM_TRACK_ARM_H
 
@@ -15,6 +18,9 @@ struct tracked_task {
 	struct bpf_link *link;
 	struct young_identity identity;
 };
+
+/* With the tree below root running: clears most accessed bits ahead of time. Best effort. */
+void prepare_tree(struct bpf_walker *w, pid_t root);
 
 /* With all threads of the process frozen: fills in the link and the identity, and clears all
  * accessed bits. -ESRCH: the task is gone. */

@@ -19,6 +19,9 @@ struct backend_ops {
 	/* Prepares everything that does not need the tasks, and proves on this very process that
 	 * the backend tells the truth here. Error: FREM_UNABLE, with a hint. */
 	int (*open)(struct backend **ret, struct frem_error *err);
+	/* The tree below root runs, and will be armed soon: does what makes that quick. May be
+	 * NULL. */
+	void (*prepare)(struct backend *b, pid_t root);
 	/* All tasks are frozen: from here on accesses count. A task that is gone is no error. Task
 	 * numbers in the touched set are indices into pids. */
 	int (*arm)(struct backend *b, const pid_t *pids, size_t n, struct frem_error *err);

@@ -139,21 +139,28 @@ static uint64_t direct_map_symbol(void)
 	return 0;
 }
 
+static int ignore_record(void *arg, const struct young_record *r, struct frem_error *err)
+{
+	(void)arg;
+	(void)r;
+	(void)err;
+	return 0;
+}
+
 /* The word at a kernel address, 0 if it cannot be read. */
 static int read_kernel_word(struct bpf_walker *w, uint64_t address, uint64_t *ret,
 			    struct frem_error *err)
 {
 	struct young_bpf__bss *bss = w->skeleton->bss;
-	struct young_task self;
-	struct bpf_link *link = NULL;
-	int r = bpf_walker_attach(w, getpid(), &link, err);
+	struct bpf_walk walk = {};
+	int r = bpf_walker_attach(w, getpid(), &walk.link, err);
 
 	if (r < 0)
 		return r;
 	bss->peek_at = address;
-	r = bpf_walker_identify(w, link, &self, err);
+	r = bpf_walker_next(w, &walk, ignore_record, NULL, err);
 	bss->peek_at = 0;
-	bpf_link__destroy(link);
+	bpf_link__destroy(walk.link);
 	if (r < 0)
 		return r;
 	*ret = bss->peeked;
@@ -257,13 +264,12 @@ int bpf_walker_attach(struct bpf_walker *w, pid_t pid, struct bpf_link **ret,
 }
 
 /* One read of the iterator, from start to end or to the program's own pause. What the program
- * tells is in bss then; its output, if any, goes to out. */
-static int read_once(struct bpf_walker *w, struct bpf_link *link, void *out, size_t size,
-		     size_t *ret_size, struct frem_error *err)
+ * tells is in bss then. */
+static int read_once(struct bpf_walker *w, struct bpf_link *link, struct frem_error *err)
 {
 	struct young_bpf__bss *bss = w->skeleton->bss;
 	_cleanup_close_ int fd = bpf_iter_create(bpf_link__fd(link));
-	size_t got = 0;
+	char none;
 	ssize_t n;
 
 	if (fd < 0)
@@ -276,50 +282,30 @@ static int read_once(struct bpf_walker *w, struct bpf_link *link, void *out, siz
 	bss->n_tables = 0;
 	bss->cached_unit = 0;
 	do {
-		n = read(fd, (char *)out + got, size - got);
-		got += n > 0 ? (size_t)n : 0;
-	} while ((n > 0 && got < size) || (n < 0 && (errno == EINTR || errno == EAGAIN)));
-	if (n < 0)
-		return frem_fail(err, FREM_FAILED, errno, "reading a BPF iterator");
-	*ret_size = got;
-	return 0;
-}
-
-int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_task *ret,
-			struct frem_error *err)
-{
-	struct young_bpf__bss *bss = w->skeleton->bss;
-	struct young_task task;
-	size_t size;
-	int r;
-
-	memset(&bss->expected, 0, sizeof(bss->expected));
-	r = read_once(w, link, &task, sizeof(task), &size, err);
-	if (r < 0)
-		return r;
-	if (size < sizeof(task))
-		return -ESRCH;
-	*ret = task;
-	return 0;
+		n = read(fd, &none, sizeof(none));
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	return n < 0 ? frem_fail(err, FREM_FAILED, errno, "reading a BPF iterator") : 0;
 }
 
 int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take take, void *arg,
 		    struct frem_error *err)
 {
 	struct young_bpf__bss *bss = w->skeleton->bss;
-	size_t size;
-	char none;
 	int r;
 
 	bss->expected = walk->expected;
 	bss->want_present = walk->present;
-	bss->most_records = walk->most ? walk->most : YOUNG_RECORDS;
 	bss->resume = walk->resume;
-	r = read_once(w, walk->link, &none, sizeof(none), &size, err);
+	r = read_once(w, walk->link, err);
 	if (r < 0)
 		return r;
 	if (!bss->n_mappings || bss->replaced)
 		return -ESRCH;
+	if (!walk->resume) {
+		walk->expected = bss->told.identity;
+		walk->flushes = bss->told.flushes;
+	}
+	walk->tables += bss->n_tables;
 	for (uint32_t i = 0; i < bss->n_records; i++) {
 		r = take(arg, &w->records[i], err);
 		if (r < 0)

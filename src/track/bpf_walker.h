@@ -28,16 +28,13 @@ void bpf_walker_free(struct bpf_walker *w);
 /* A link through which one process (pid as this process sees it) is read; the caller's. */
 int bpf_walker_attach(struct bpf_walker *w, pid_t pid, struct bpf_link **ret,
 		      struct frem_error *err);
-/* Who the process is. -ESRCH: it has no memory (any more). */
-int bpf_walker_identify(struct bpf_walker *w, struct bpf_link *link, struct young_task *ret,
-			struct frem_error *err);
-
 struct bpf_walk {
 	struct bpf_link *link;
-	struct young_identity expected;
-	bool present;	 /* also units that have a page in memory but none accessed */
-	uint32_t most;	 /* units at a time; 0: as many as there is room for */
-	uint64_t resume; /* pages below this address are done; 0 at the start */
+	struct young_identity expected; /* zero: whoever it is; filled in by the first step */
+	bool present;	  /* also units that have a page in memory but none accessed */
+	uint64_t resume;  /* pages below this address are done; 0 at the start */
+	uint64_t flushes; /* of its cached translations so far; told by the first step */
+	uint64_t tables;  /* counted by each step: page tables read, 2 MB of memory each */
 };
 
 typedef int (*bpf_walker_take)(void *arg, const struct young_record *r, struct frem_error *err);

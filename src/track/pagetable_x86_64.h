@@ -25,6 +25,8 @@
 /* In an entry that is not present: the page is there, but PROT_NONE. Swap and migration entries
  * always have this bit clear. */
 #define PT_PROT_NONE (1ULL << 8)
+/* Level 1: not a page of the program's own: the zero page, which no image holds (bit 9, Linux's) */
+#define PT_SPECIAL_SHIFT 9
 #define PT_FRAME 0x000ffffffffff000ULL
 
 /* Where the direct map starts unless the kernel randomises it: Documentation/arch/x86/x86_64/mm.rst
@@ -47,13 +49,13 @@ static inline __attribute__((always_inline)) unsigned pt_index(__u64 address, un
  * branch: this runs for every page of the program. */
 static inline __attribute__((always_inline)) __u64 pt_page_present(__u64 entry)
 {
-	return (entry | entry >> 8) & 1;
+	return (entry | entry >> 8) & ~(entry >> PT_SPECIAL_SHIFT) & 1;
 }
 
 /* Level 1: 1 where a page is in memory and was accessed; else 0. */
 static inline __attribute__((always_inline)) __u64 pt_page_accessed(__u64 entry)
 {
-	return entry >> 5 & (entry | entry >> 8) & 1;
+	return entry >> 5 & pt_page_present(entry);
 }
 
 /* Levels above 1: the entry points to a table. */

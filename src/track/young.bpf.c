@@ -32,15 +32,15 @@ __u64 encryption;
 __u32 levels;
 
 /* Set by the user for a read. */
-struct young_identity expected; /* of the process; zero: only tell it, by the iterator's output */
+struct young_identity expected; /* of the process; zero: whoever it is */
 __u64 resume;			/* pages below this address are done */
 __u32 want_present;		/* 1: also units in which nothing was touched */
-__u32 most_records;
-__u32 thread;  /* 0; then the thread through which this read sees the memory */
-__u64 peek_at; /* a kernel address to read into `peeked`, or 0 */
+__u32 thread;			/* 0; then the thread through which this read sees the memory */
+__u64 peek_at;			/* a kernel address to read into `peeked`, or 0 */
 
 /* Told to the user */
 __u64 peeked;
+struct young_task told;
 
 /* Told to the user; set to zero before a read. */
 __u32 n_records;
@@ -188,8 +188,6 @@ __noinline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
 			r = 0;
 	}
 	if (!r) {
-		if (index >= most_records)
-			return 1;
 		r = bpf_map_lookup_elem(&records, &index);
 		if (!r)
 			return 1;
@@ -245,14 +243,11 @@ static __always_inline int can_matter(struct vm_area_struct *vma)
 	return !vma->vm_file && !(vma->vm_flags & (VM_SHARED | VM_PFNMAP | VM_IO | VM_HUGETLB));
 }
 
-static __always_inline void tell_task(struct seq_file *seq, const struct young_identity *id,
-				      struct mm_struct *mm)
+static __always_inline void tell_task(const struct young_identity *id, struct mm_struct *mm)
 {
-	struct young_task t = {.identity = *id};
-
+	told.identity = *id;
 	if (bpf_core_field_exists(mm->context.tlb_gen.counter))
-		t.flushes = mm->context.tlb_gen.counter;
-	bpf_seq_write(seq, &t, sizeof(t));
+		told.flushes = mm->context.tlb_gen.counter;
 }
 
 SEC("iter/task_vma")
@@ -276,12 +271,10 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 	id.start_time = task->group_leader->start_time;
 	id.exec_id = task->self_exec_id;
 	n_mappings++;
-	if (!expected.start_time) {
-		if (n_mappings == 1)
-			tell_task(ctx->meta->seq, &id, vma->vm_mm);
-		return 0;
-	}
-	if (id.start_time != expected.start_time || id.exec_id != expected.exec_id) {
+	if (n_mappings == 1)
+		tell_task(&id, vma->vm_mm);
+	if (expected.start_time &&
+	    (id.start_time != expected.start_time || id.exec_id != expected.exec_id)) {
 		replaced = 1;
 		return 0;
 	}
