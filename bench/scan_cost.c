@@ -1,159 +1,259 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * scan_cost: what tracking costs a program, against its size. A child holds memory in small pages;
- * once tracked it goes through a tenth of it. The table gives the time for which the child is
- * frozen to be armed, and the processor time of one scan, a resident GB.
+ * scan_cost: what tracking costs a program, against its size. Children hold memory in small pages,
+ * all of it accessed, and go on using a part of it; in the window they go through a tenth of it.
  *
- *   scan_cost [GB...]          0.25, 1 and 4 if none is given
+ *   scan_cost [--window] [GB[/PROCESSES]...]   default: 0.25 1 4 8 1/64
+ *	The table: processor time before the freeze, while frozen (with and without what was done
+ *	before it), of one scan, and of all scans of a window of 60 s: the sum of a real one with
+ *	--window, else of its first seconds and as many scans more as there would be.
+ *   scan_cost --throughput [GB]
+ *	A program that reads its memory at random, with tracking and without, in turn.
  */
-#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
 
-#include "base/clock.h"
+#include "scan_cost_child.h"
 #include "track/track.h"
 
-#define PAGE 4096u
-#define WINDOW_MS 1500.0
+/* From here on scans are a second apart. */
+#define SHORT_WINDOW_MS 6000.0
+#define WINDOW_MS 60000.0
+/* What CRIU takes to start and to stop the program. */
+#define START_MS 15.0
 
-struct child {
-	pid_t pid;
-	volatile uint8_t *memory;
-	uint64_t pages;
-	int *shared; /* 1: memory is filled; 2: the child may touch; 3: it has */
+struct costs {
+	double prepare_ms, frozen_ms, unprepared_ms, scan_ms, window_ms;
+	double touched; /* share of the memory */
 };
 
-static void wait_for(volatile int *shared, int value)
+static int arm(struct tracker *t, const struct program *p, struct frem_error *err)
 {
-	struct timespec pause = {0, 200000};
+	int r;
 
-	while (*shared < value)
-		nanosleep(&pause, NULL);
+	program_stop(p);
+	r = tracker_arm(t, p->pids, p->n, err);
+	program_continue(p);
+	return r;
 }
 
-static _Noreturn void child_main(const struct child *c)
+static int result(struct tracker *t, const struct program *p, struct touch_set **ret,
+		  struct frem_error *err)
 {
-	volatile int *shared = c->shared;
+	struct image_task *tasks = calloc(p->n, sizeof(*tasks));
+	struct image_extent extent = {(uintptr_t)p->memory, p->pages, 0, 0};
+	struct image_map map = {.tasks = tasks, .n_tasks = p->n, .lazy_pages = p->pages * p->n};
+	int r;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (uint64_t i = 0; i < c->pages; i++)
-		c->memory[i * PAGE] = 1;
-	*shared = 1;
-	wait_for(shared, 2);
-	for (uint64_t i = 0; i < c->pages; i += 10)
-		(void)c->memory[i * PAGE];
-	*shared = 3;
-	for (;;)
-		pause();
+	if (!tasks)
+		return frem_oom(err);
+	for (size_t i = 0; i < p->n; i++)
+		tasks[i] = (struct image_task){.pid = p->pids[i],
+					       .alive = 1,
+					       .lazy_pages = p->pages,
+					       .extents = &extent,
+					       .n_extents = 1};
+	r = tracker_result(t, &map, ret, err);
+	free(tasks);
+	return r;
 }
 
-static int child_start(struct child *c, double gb)
+/* Arms a program that was not prepared, and no more. */
+static int measure_unprepared(const struct program *p, double *ret_ms, struct frem_error *err)
 {
-	void *shared, *memory;
-
-	c->pages = (uint64_t)(gb * (1 << 30)) / PAGE;
-	shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	memory = mmap(NULL, c->pages * PAGE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (shared == MAP_FAILED || memory == MAP_FAILED)
-		return -1;
-	madvise(memory, c->pages * PAGE, MADV_NOHUGEPAGE);
-	c->shared = shared;
-	c->memory = memory;
-	c->pid = fork();
-	if (!c->pid)
-		child_main(c);
-	if (c->pid < 0)
-		return -1;
-	wait_for(c->shared, 1);
-	return kill(c->pid, SIGSTOP) || waitpid(c->pid, NULL, WUNTRACED) < 0 ? -1 : 0;
-}
-
-static void child_end(struct child *c)
-{
-	if (c->pid > 0) {
-		kill(c->pid, SIGKILL);
-		waitpid(c->pid, NULL, 0);
-	}
-	munmap((void *)c->memory, c->pages * PAGE);
-	munmap(c->shared, PAGE);
-}
-
-static int track(const struct child *c, struct touch_set **ret, struct frem_error *err)
-{
-	struct image_extent extent = {(uintptr_t)c->memory, c->pages, 0, 0};
-	struct image_task task = {.pid = c->pid,
-				  .alive = 1,
-				  .lazy_pages = c->pages,
-				  .extents = &extent,
-				  .n_extents = 1};
-	struct image_map map = {.tasks = &task, .n_tasks = 1, .lazy_pages = c->pages};
+	_cleanup_touch_set_ struct touch_set *set = NULL;
 	_cleanup_tracker_ struct tracker *t = NULL;
-	uint64_t start;
 	int r = tracker_new(&t, err);
 
 	if (!r)
-		r = tracker_arm(t, &c->pid, 1, err);
-	kill(c->pid, SIGCONT);
+		r = arm(t, p, err);
+	if (!r)
+		r = result(t, p, &set, err);
+	if (!r)
+		*ret_ms = set->info.frozen_ms;
+	return r;
+}
+
+static void note_costs(const struct program *p, const struct touch_set *set, double window_ms,
+		       struct costs *c)
+{
+	const struct touch_info *i = &set->info;
+
+	c->prepare_ms = i->prepare_ms;
+	c->frozen_ms = i->frozen_ms;
+	c->scan_ms = (i->scan_ms + i->insert_ms) / i->scans;
+	c->window_ms = c->scan_ms * (i->scans + (WINDOW_MS - window_ms) / 1000);
+	c->touched = (double)set->pages / ((double)p->pages * (double)p->n);
+}
+
+static int measure_window(const struct program *p, double window_ms, struct costs *c,
+			  struct frem_error *err)
+{
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	_cleanup_tracker_ struct tracker *t = NULL;
+	int r = tracker_new(&t, err);
+
+	if (r < 0)
+		return r;
+	tracker_prepare(t, p->pids[0]);
+	pause_ms(START_MS);
+	r = arm(t, p, err);
 	if (!r)
 		r = tracker_start(t, err);
 	if (r < 0)
 		return r;
-	start = clock_ns();
-	*c->shared = 2;
-	wait_for(c->shared, 3);
-	while (clock_ms_since(start) < WINDOW_MS) {
-		struct timespec pause = {0, 10000000};
-
-		nanosleep(&pause, NULL);
-	}
+	program_tell(p, PROGRAM_TENTH);
+	pause_ms(window_ms);
 	tracker_stop(t, "asked");
-	return tracker_result(t, &map, ret, err);
+	r = result(t, p, &set, err);
+	if (!r)
+		note_costs(p, set, window_ms, c);
+	return r;
 }
 
-static int measure(double gb)
+static int row(double gb, size_t n, double window_ms)
 {
-	_cleanup_touch_set_ struct touch_set *set = NULL;
 	struct frem_error err = {};
-	struct child c = {};
-	double scan_ms;
+	struct program p = {};
+	struct costs c = {};
+	char size[32];
+	int r;
 
-	if (child_start(&c, gb)) {
-		perror("scan_cost");
+	if (program_start(&p, gb, n)) {
+		perror("scan_cost: starting a program");
 		return 1;
 	}
-	if (track(&c, &set, &err) < 0) {
+	r = measure_unprepared(&p, &c.unprepared_ms, &err);
+	program_tell(&p, PROGRAM_ALL);
+	if (!r)
+		r = measure_window(&p, window_ms, &c, &err);
+	program_end(&p);
+	if (r < 0) {
 		fprintf(stderr, "scan_cost: %s\n", err.text);
-		child_end(&c);
 		return 1;
 	}
-	scan_ms = (set->info.overhead_ms - set->info.frozen_ms) / set->info.scans;
-	printf("%6.2f GB  frozen %7.2f ms %6.2f ms/GB   scan %7.3f ms %6.3f ms/GB   %3u scans   "
-	       "touched %.2f %%\n",
-	       gb, set->info.frozen_ms, set->info.frozen_ms / gb, scan_ms, scan_ms / gb,
-	       set->info.scans, 100.0 * (double)set->pages / (double)c.pages);
+	snprintf(size, sizeof(size), n > 1 ? "%.2f/%zu" : "%.2f", gb, n);
+	printf("%-8s %8.2f %6.2f   %8.2f %6.2f   %8.2f %6.2f   %7.3f %6.3f   %7.1f %6.3f   %6.2f\n",
+	       size, c.unprepared_ms, c.unprepared_ms / gb, c.prepare_ms, c.prepare_ms / gb,
+	       c.frozen_ms, c.frozen_ms / gb, c.scan_ms, c.scan_ms / gb, c.window_ms,
+	       100 * c.window_ms / WINDOW_MS / gb, 100 * c.touched);
 	fflush(stdout);
-	child_end(&c);
+	return 0;
+}
+
+static int table(int n, const char *const *sizes, double window_ms)
+{
+	int r = 0;
+
+	printf("         frozen, unprepared  prepared          then frozen       one scan         "
+	       "60 s of scans    touched\n"
+	       "GB           ms  ms/GB       ms  ms/GB         ms  ms/GB        ms  ms/GB        "
+	       "ms  %%/GB        %%\n");
+	for (int i = 0; i < n; i++) {
+		char *rest;
+		double gb = strtod(sizes[i], &rest);
+		unsigned long processes = *rest == '/' ? strtoul(rest + 1, &rest, 10) : 1;
+
+		if (gb <= 0 || gb > 1024 || processes < 1 || processes > 4096 || *rest) {
+			fprintf(stderr, "scan_cost: '%s' is not GB or GB/PROCESSES\n", sizes[i]);
+			return 2;
+		}
+		r |= row(gb, processes, window_ms);
+	}
+	return r;
+}
+
+/* ---- throughput ---- */
+
+#define ROUNDS 15u
+#define ROUND_MS 2000.0
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double median(double *v, size_t n)
+{
+	qsort(v, n, sizeof(*v), by_value);
+	return v[n / 2];
+}
+
+/* Reads a second of its own processor time, while `t`, if any, tracks it. */
+static double reads_a_second(const struct program *p)
+{
+	double cpu = program_cpu_ms(p), before = (double)program_reads(p);
+
+	pause_ms(ROUND_MS);
+	return ((double)program_reads(p) - before) / (program_cpu_ms(p) - cpu) * 1000;
+}
+
+static int tracked_round(const struct program *p, double *ret, struct frem_error *err)
+{
+	_cleanup_tracker_ struct tracker *t = NULL;
+	int r = tracker_new(&t, err);
+
+	if (r < 0)
+		return r;
+	tracker_prepare(t, p->pids[0]);
+	r = arm(t, p, err);
+	if (!r)
+		r = tracker_start(t, err);
+	if (r < 0)
+		return r;
+	*ret = reads_a_second(p);
+	tracker_stop(t, "asked");
+	return 0;
+}
+
+static int throughput(double gb)
+{
+	double with[ROUNDS], without[ROUNDS], ratio[ROUNDS];
+	struct frem_error err = {};
+	struct program p = {};
+	int r = 0;
+
+	if (program_start(&p, gb, 1)) {
+		perror("scan_cost: starting a program");
+		return 1;
+	}
+	program_begin(&p, PROGRAM_RANDOM);
+	for (unsigned i = 0; i < ROUNDS && !r; i++) {
+		without[i] = reads_a_second(&p);
+		r = tracked_round(&p, &with[i], &err);
+		ratio[i] = with[i] / without[i];
+	}
+	program_end(&p);
+	if (r < 0) {
+		fprintf(stderr, "scan_cost: %s\n", err.text);
+		return 1;
+	}
+	printf("%.2f GB, random reads a second of processor time, median of %u rounds of %.0f s:\n"
+	       "without tracking %.0f, with tracking %.0f, ratio (median of pairs) %.4f\n",
+	       gb, ROUNDS, ROUND_MS / 1000, median(without, ROUNDS), median(with, ROUNDS),
+	       median(ratio, ROUNDS));
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	const char *usual[] = {"0.25", "1", "4"};
-	int r = 0;
+	static const char *const usual[] = {"0.25", "1", "4", "8", "1/64"};
+	double window_ms = SHORT_WINDOW_MS;
+	int i = 1;
 
-	for (int i = 0; i < (argc > 1 ? argc - 1 : 3); i++) {
-		double gb = strtod(argc > 1 ? argv[i + 1] : usual[i], NULL);
+	if (argc > 1 && !strcmp(argv[1], "--throughput")) {
+		double gb = argc > 2 ? strtod(argv[2], NULL) : 1;
 
-		if (gb <= 0 || gb > 1024) {
-			fprintf(stderr, "usage: scan_cost [GB...]\n");
-			return 2;
-		}
-		r |= measure(gb);
+		return gb > 0 && gb <= 1024 ? throughput(gb) : 2;
 	}
-	return r;
+	if (argc > 1 && !strcmp(argv[1], "--window")) {
+		window_ms = WINDOW_MS;
+		i++;
+	}
+	if (i < argc)
+		return table(argc - i, (const char *const *)argv + i, window_ms);
+	return table(sizeof(usual) / sizeof(usual[0]), usual, window_ms);
 }

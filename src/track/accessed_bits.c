@@ -21,6 +21,7 @@ struct accessed_bits {
 	struct bpf_walker *walker;
 	struct tracked_task *tasks;
 	size_t n_tasks;
+	uint64_t read_ns, take_ns; /* of all scans */
 };
 
 static struct accessed_bits *of(struct backend *b)
@@ -125,6 +126,8 @@ static int scan_task(struct accessed_bits *b, const struct tracked_task *t,
 	do {
 		r = bpf_walker_next(b->walker, &walk, take_record, target, err);
 	} while (r > 0);
+	b->read_ns += walk.read_ns;
+	b->take_ns += walk.take_ns;
 	return r;
 }
 
@@ -154,11 +157,21 @@ static int accessed_bits_scan(struct backend *base, struct touched_set *set, uns
 	return 0;
 }
 
+static double accessed_bits_insert_share(const struct backend *base)
+{
+	const struct accessed_bits *b = (const struct accessed_bits *)base;
+
+	uint64_t all = b->read_ns + b->take_ns;
+
+	return all ? (double)b->take_ns / (double)all : 0;
+}
+
 const struct backend_ops accessed_bits_backend = {
 	.name = "accessed-bits",
 	.open = accessed_bits_open,
 	.prepare = accessed_bits_prepare,
 	.arm = accessed_bits_arm,
 	.scan = accessed_bits_scan,
+	.insert_share = accessed_bits_insert_share,
 	.close = accessed_bits_close,
 };

@@ -30,6 +30,8 @@ struct backend_ops {
 	 * error nothing is lost: the next scan finds it. */
 	int (*scan)(struct backend *b, struct touched_set *set, unsigned scan, size_t *ret_alive,
 		    struct frem_error *err);
+	/* Of the time of scans, what went into the set: 0 to 1. */
+	double (*insert_share)(const struct backend *b);
 	void (*close)(struct backend *b);
 };
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "pagetable_x86_64.h"
 #include "self_test.h"
@@ -291,6 +292,7 @@ int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take
 		    struct frem_error *err)
 {
 	struct young_bpf__bss *bss = w->skeleton->bss;
+	uint64_t begin = clock_ns(), taking;
 	int r;
 
 	bss->expected = walk->expected;
@@ -306,11 +308,13 @@ int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take
 		walk->flushes = bss->told.flushes;
 	}
 	walk->tables += bss->n_tables;
-	for (uint32_t i = 0; i < bss->n_records; i++) {
+	taking = clock_ns();
+	walk->read_ns += taking - begin;
+	for (uint32_t i = 0; i < bss->n_records && !r; i++)
 		r = take(arg, &w->records[i], err);
-		if (r < 0)
-			return r;
-	}
+	walk->take_ns += clock_ns() - taking;
+	if (r < 0)
+		return r;
 	if (!bss->paused || bss->resume <= walk->resume)
 		return 0;
 	walk->resume = bss->resume;

@@ -35,6 +35,8 @@ struct bpf_walk {
 	uint64_t resume;  /* pages below this address are done; 0 at the start */
 	uint64_t flushes; /* of its cached translations so far; told by the first step */
 	uint64_t tables;  /* counted by each step: page tables read, 2 MB of memory each */
+	uint64_t read_ns; /* counted by each step: reading page tables, */
+	uint64_t take_ns; /* and what `take` took */
 };
 
 typedef int (*bpf_walker_take)(void *arg, const struct young_record *r, struct frem_error *err);
@@ -46,5 +48,4 @@ typedef int (*bpf_walker_take)(void *arg, const struct young_record *r, struct f
  */
 int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take take, void *arg,
 		    struct frem_error *err);
-
 #endif

@@ -49,7 +49,7 @@ struct tracker {
 	size_t n_tasks;
 	uint64_t prepare_ns;
 	uint64_t frozen_ns; /* processor time of arming */
-	uint64_t cpu_ns;    /* of scans */
+	uint64_t cpu_ns;    /* of scans, insertion included */
 	uint32_t *scan_ms;  /* by scan number; the first is 1 */
 	size_t cap_scan_ms; /* entries */
 	unsigned scans;
@@ -365,17 +365,25 @@ static size_t match_task(const struct tracker *t, const struct image_map *m, siz
 	return t->n_tasks == m->n_tasks ? i : TOUCHED_NO_TASK;
 }
 
-static void fill_info(const struct tracker *t, struct touch_info *info)
+static double in_ms(uint64_t ns)
+{
+	return (double)ns / NSEC_PER_MSEC;
+}
+
+static void fill_info(const struct tracker *t, uint64_t result_ns, struct touch_info *info)
 {
 	uint64_t window_ms = (t->stop - t->start) / NSEC_PER_MSEC;
+	double insert_share = t->backend->ops->insert_share(t->backend);
 
 	snprintf(info->backend, sizeof(info->backend), "%s", t->backend->ops->name);
 	snprintf(info->ended, sizeof(info->ended), "%s", t->ended);
 	info->window_ms = window_ms < UINT32_MAX ? (uint32_t)window_ms : UINT32_MAX;
 	info->scans = t->scans;
-	info->overhead_ms = (double)(t->prepare_ns + t->frozen_ns + t->cpu_ns) / NSEC_PER_MSEC;
-	info->prepare_ms = (double)t->prepare_ns / NSEC_PER_MSEC;
-	info->frozen_ms = (double)t->frozen_ns / NSEC_PER_MSEC;
+	info->prepare_ms = in_ms(t->prepare_ns);
+	info->frozen_ms = in_ms(t->frozen_ns);
+	info->scan_ms = in_ms(t->cpu_ns) * (1 - insert_share);
+	info->insert_ms = in_ms(t->cpu_ns) * insert_share + in_ms(result_ns);
+	info->overhead_ms = info->prepare_ms + info->frozen_ms + info->scan_ms + info->insert_ms;
 }
 
 int tracker_result(struct tracker *t, const struct image_map *map, struct touch_set **ret,
@@ -383,6 +391,7 @@ int tracker_result(struct tracker *t, const struct image_map *map, struct touch_
 {
 	_cleanup_free_ size_t *task_of = calloc(map->n_tasks ? map->n_tasks : 1, sizeof(*task_of));
 	struct touch_set *set = calloc(1, sizeof(*set));
+	uint64_t cpu = thread_cpu_ns();
 	int r;
 
 	if (!task_of || !set) {
@@ -397,7 +406,7 @@ int tracker_result(struct tracker *t, const struct image_map *map, struct touch_
 		free(set);
 		return r;
 	}
-	fill_info(t, &set->info);
+	fill_info(t, thread_cpu_ns() - cpu, &set->info);
 	*ret = set;
 	return 0;
 }

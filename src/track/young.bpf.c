@@ -9,7 +9,7 @@
  * address where the next one takes over. Nothing is lost that way: accessed bits stay set.
  */
 #include "kernel_types.h"
-#include "pagetable_x86_64.h"
+#include "page_walk.bpf.h"
 #include "young.h"
 
 #include <linux/bpf.h>
@@ -25,11 +25,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct young_record);
 } records SEC(".maps");
-
-/* Set by the user: the layout of page tables. */
-__u64 direct_map;
-__u64 encryption;
-__u32 levels;
 
 /* Set by the user for a read. */
 struct young_identity expected; /* of the process; zero: whoever it is */
@@ -57,53 +52,6 @@ __u64 cached_unit; /* unit + 1 */
 
 /* Units looked at in one call, most of them absent: bounds the hold of the mmap lock, too. */
 #define WALK_STEPS (1u << 15)
-
-struct walk {
-	__u64 pgd;
-	__u64 at;
-	__u64 end;
-	__u64 directory;     /* the level 2 table for `at` */
-	__u64 directory_end; /* holds up to this address */
-};
-
-static __always_inline __u64 entry_at(__u64 address, unsigned index)
-{
-	__u64 entry = 0;
-
-	bpf_probe_read_kernel(&entry, sizeof(entry), (void *)(address + index * sizeof(entry)));
-	return entry;
-}
-
-static __always_inline __u64 next_border(__u64 address, unsigned shift)
-{
-	return ((address >> shift) + 1) << shift;
-}
-
-/* Finds the level 2 entry for w->at. Where there is none, *gap is how far to skip (a shift). */
-static __always_inline __u64 find_directory_entry(struct walk *w, unsigned *gap)
-{
-	__u64 address = w->pgd, entry;
-	unsigned level;
-
-	*gap = YOUNG_UNIT_SHIFT;
-	if (w->at < w->directory_end)
-		return entry_at(w->directory, pt_index(w->at, 2));
-	for (level = PT_LEVELS_MAX; level > 2; level--) {
-		if (level > levels)
-			continue;
-		entry = entry_at(address, pt_index(w->at, level));
-		if (pt_is_leaf(entry) && level == 3)
-			return entry;
-		if (!pt_is_table(entry)) {
-			*gap = pt_shift(level);
-			return 0;
-		}
-		address = direct_map + pt_table_address(entry, encryption);
-	}
-	w->directory = address;
-	w->directory_end = next_border(w->at, pt_shift(3));
-	return entry_at(address, pt_index(w->at, 2));
-}
 
 /* read_table() and record() are global functions for the verifier's sake: it checks such a function
  * once, not again for every way that leads to it. That makes loading ten times faster. */
@@ -204,7 +152,7 @@ __noinline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
 }
 
 /* One unit, or one gap above it. */
-static long walk_step(__u32 i, struct walk *w)
+static long walk_step(__u32 i, struct page_walk *w)
 {
 	__u64 unit = w->at >> YOUNG_UNIT_SHIFT, entry;
 	unsigned gap;
@@ -256,7 +204,7 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 	struct vm_area_struct *vma = ctx->vma;
 	struct task_struct *task = ctx->task;
 	struct young_identity id = {};
-	struct walk w = {};
+	struct page_walk w = {};
 
 	if (!task || !vma || paused || replaced)
 		return 0;
@@ -270,6 +218,7 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 		peeked = entry_at(peek_at, 0);
 	id.start_time = task->group_leader->start_time;
 	id.exec_id = task->self_exec_id;
+	id.mm = (__u64)vma->vm_mm;
 	n_mappings++;
 	if (n_mappings == 1)
 		tell_task(&id, vma->vm_mm);

@@ -25,6 +25,7 @@ struct young_record {
 struct young_identity {
 	__u64 start_time;
 	__u64 exec_id;
+	__u64 mm; /* the kernel's address of its memory map, which threads share */
 };
 
 struct young_task {
