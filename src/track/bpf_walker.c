@@ -210,6 +210,13 @@ static int find_layout(struct bpf_walker *w, struct frem_error *err)
 			 "frem CAP_SYSLOG to read /proc/kallsyms");
 }
 
+void bpf_walker_layout(const struct bpf_walker *w, struct page_layout *ret)
+{
+	const struct young_bpf__bss *bss = w->skeleton->bss;
+
+	*ret = (struct page_layout){bss->direct_map, bss->encryption, bss->levels};
+}
+
 int bpf_walker_new(struct bpf_walker **ret, struct frem_error *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -25,6 +25,15 @@ struct bpf_walker;
 int bpf_walker_new(struct bpf_walker **ret, struct frem_error *err);
 void bpf_walker_free(struct bpf_walker *w);
 
+/* Where page tables are found here. */
+struct page_layout {
+	uint64_t direct_map;
+	uint64_t encryption;
+	uint32_t levels;
+};
+
+void bpf_walker_layout(const struct bpf_walker *w, struct page_layout *ret);
+
 /* A link through which one process (pid as this process sees it) is read; the caller's. */
 int bpf_walker_attach(struct bpf_walker *w, pid_t pid, struct bpf_link **ret,
 		      struct frem_error *err);

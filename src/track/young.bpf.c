@@ -91,22 +91,6 @@ static __always_inline void read_leaf(__u64 entry)
 	}
 }
 
-/* The n lowest bits of a word, n from 0 to 64. */
-static __always_inline __u64 low_bits(__u64 n)
-{
-	return n >= 64 ? ~0ULL : (1ULL << (n & 63)) - 1;
-}
-
-/* The bits of word i that stand for pages [first, end) of the unit. */
-static __always_inline __u64 word_mask(int i, __u64 first, __u64 end)
-{
-	__u64 base = (__u64)i * 64;
-	__u64 from = first > base ? first - base : 0;
-	__u64 to = end > base ? end - base : 0;
-
-	return low_bits(to) & ~low_bits(from);
-}
-
 /* Copies what lies within [at, end) to the record of the unit; 1 if there is no room. */
 __noinline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
 {
