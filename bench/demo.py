@@ -55,10 +55,6 @@ class Screen:
             self.shown = False
 
 
-class Interrupted(Exception):
-    """Ctrl-C, or another request to end."""
-
-
 class Demo:
     """The two hosts and what runs on them."""
 
@@ -232,16 +228,10 @@ def run(screen):
         print_table(screen, rows)
 
 
-def end_on_signal(number, _):
-    signal.signal(number, signal.SIG_IGN)  # what follows is the cleaning up
-    raise Interrupted(signal.Signals(number).name)
-
-
 def main():
     if os.geteuid() != 0:
         sys.exit("demo: only root can checkpoint and make namespaces")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, end_on_signal)
+    lab.interruptible()
     lab.become_subreaper()
     screen = Screen()
     screen.say(
@@ -250,7 +240,7 @@ def main():
     )
     try:
         run(screen)
-    except Interrupted as e:
+    except lab.Interrupted as e:
         screen.clear()
         sys.exit(f"demo: ended by {e}, cleaned up")
     except (lab.LabError, lab.WrongValue, lab.redis.RedisError, subprocess.TimeoutExpired) as e:

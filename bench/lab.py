@@ -37,6 +37,21 @@ class LabError(Exception):
     """Something of the lab itself did not work."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C, or another request to end."""
+
+
+def _end_on_signal(number, _):
+    signal.signal(number, signal.SIG_IGN)  # what follows is the cleaning up
+    raise Interrupted(signal.Signals(number).name)
+
+
+def interruptible():
+    """From here on a request to end is an exception, so that everything is cleaned up."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end_on_signal)
+
+
 def wait_until(what, condition, seconds=30.0):
     """Waits for a condition that nothing announces; returns its first true value."""
     deadline = time.monotonic() + seconds
@@ -304,24 +319,40 @@ def check_value(number, value):
         raise WrongValue(f"{key_of(number).decode()} holds a wrong value")
 
 
+def redis_command(directory, port, binary="redis-server"):
+    """The command line of a redis-server without persistence of its own."""
+    options = {
+        "port": port,
+        "bind": "127.0.0.1",
+        "dir": directory,
+        "save": "",
+        "appendonly": "no",
+        "logfile": os.path.join(directory, "redis.log"),
+        "daemonize": "no",
+    }
+    return [binary] + [x for k, v in options.items() for x in (f"--{k}", str(v))]
+
+
+def fill_redis(client, keys, progress=None):
+    """Fills the server, in the order of the keys."""
+    connect(client)
+    for start in range(0, keys, 1000):
+        pipeline = client.pipeline(transaction=False)
+        for i in range(start, min(start + 1000, keys)):
+            pipeline.set(key_of(i), value_of(i))
+        pipeline.execute()
+        if progress:
+            progress(start)
+
+
 class Redis:
-    """redis-server in a namespace, without persistence of its own."""
+    """redis-server in a namespace."""
 
     def __init__(self, directory, namespace=None, port=6390, binary="redis-server"):
         self.namespace, self.port = namespace, port
         os.makedirs(directory, exist_ok=True)
-        options = {
-            "port": port,
-            "bind": "127.0.0.1",
-            "dir": directory,
-            "save": "",
-            "appendonly": "no",
-            "logfile": os.path.join(directory, "redis.log"),
-            "daemonize": "no",
-        }
-        command = [binary] + [x for k, v in options.items() for x in (f"--{k}", str(v))]
         self.process = subprocess.Popen(
-            within(namespace, command),
+            within(namespace, redis_command(directory, port, binary)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -334,16 +365,8 @@ class Redis:
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=120)
 
     def load(self, keys=KEYS, progress=None):
-        """Fills the server, in the order of the keys."""
         with network_of(self.namespace), contextlib.closing(self.client()) as client:
-            connect(client)
-            for start in range(0, keys, 1000):
-                pipeline = client.pipeline(transaction=False)
-                for i in range(start, min(start + 1000, keys)):
-                    pipeline.set(key_of(i), value_of(i))
-                pipeline.execute()
-                if progress:
-                    progress(start)
+            fill_redis(client, keys, progress)
 
     def verify(self, numbers):
         """Reads values, many at once, and compares them; returns how many."""

@@ -16,7 +16,7 @@
 #define PAGE 4096u
 #define HUGE (UINT64_C(2) << 20)
 #define HOT 256u	     /* pages */
-#define COMPUTE 60000u	     /* rounds a step: some tenths of a millisecond */
+#define COMPUTE 360000u	     /* rounds a step: half a millisecond */
 #define STEP UINT64_C(40503) /* odd: over a power of two of pages, every page once */
 
 static _Noreturn void die(const char *what)
