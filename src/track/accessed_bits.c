@@ -12,6 +12,7 @@
 #include "arm.h"
 #include "backend.h"
 #include "bpf_walker.h"
+#include "huge.h"
 #include "young.h"
 
 _Static_assert(YOUNG_UNIT_PAGES == TOUCHED_UNIT_PAGES, "one unit everywhere");
@@ -21,6 +22,7 @@ struct accessed_bits {
 	struct bpf_walker *walker;
 	struct tracked_task *tasks;
 	size_t n_tasks;
+	struct huge_pages *huge;
 	uint64_t read_ns, take_ns; /* of all scans */
 };
 
@@ -35,6 +37,7 @@ static void accessed_bits_close(struct backend *base)
 
 	if (!b)
 		return;
+	huge_free(b->huge);
 	for (size_t i = 0; i < b->n_tasks; i++)
 		bpf_link__destroy(b->tasks[i].link);
 	free(b->tasks);
@@ -87,10 +90,11 @@ static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 			return frem_context(err, r, "process %d", (int)t->pid);
 		}
 	}
-	return 0;
+	return huge_new(&b->huge, b->walker, b->tasks, n, err);
 }
 
 struct scan_target {
+	struct huge_pages *huge;
 	struct touched_set *set;
 	size_t task;
 	unsigned scan;
@@ -100,6 +104,8 @@ static int take_record(void *arg, const struct young_record *r, struct frem_erro
 {
 	const struct scan_target *target = arg;
 	uint64_t touched[YOUNG_WORDS], present[YOUNG_WORDS];
+	unsigned scan = target->scan;
+	int k;
 	struct touched_sight sight = {
 		.task = target->task,
 		.unit = r->unit,
@@ -110,7 +116,8 @@ static int take_record(void *arg, const struct young_record *r, struct frem_erro
 
 	memcpy(touched, r->touched, sizeof(touched));
 	memcpy(present, r->present, sizeof(present));
-	return touched_set_add(target->set, &sight, target->scan, err);
+	k = huge_saw(target->huge, target->task, r, touched, &scan, err);
+	return k < 0 ? k : touched_set_add(target->set, &sight, scan, err);
 }
 
 static int scan_task(struct accessed_bits *b, const struct tracked_task *t,
@@ -139,7 +146,7 @@ static int accessed_bits_scan(struct backend *base, struct touched_set *set, uns
 
 	for (size_t i = 0; i < b->n_tasks; i++) {
 		struct tracked_task *t = &b->tasks[i];
-		struct scan_target target = {set, i, scan};
+		struct scan_target target = {b->huge, set, i, scan};
 		int r;
 
 		if (t->gone)
@@ -166,12 +173,24 @@ static double accessed_bits_insert_share(const struct backend *base)
 	return all ? (double)b->take_ns / (double)all : 0;
 }
 
+static uint64_t accessed_bits_tend(struct backend *base, struct touched_set *set)
+{
+	return huge_tend(of(base)->huge, set);
+}
+
+static void accessed_bits_finish(struct backend *base, struct touched_set *set)
+{
+	huge_finish(of(base)->huge, set);
+}
+
 const struct backend_ops accessed_bits_backend = {
 	.name = "accessed-bits",
 	.open = accessed_bits_open,
 	.prepare = accessed_bits_prepare,
 	.arm = accessed_bits_arm,
 	.scan = accessed_bits_scan,
+	.tend = accessed_bits_tend,
+	.finish = accessed_bits_finish,
 	.insert_share = accessed_bits_insert_share,
 	.close = accessed_bits_close,
 };

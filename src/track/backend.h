@@ -32,6 +32,11 @@ struct backend_ops {
 		    struct frem_error *err);
 	/* Of the time of scans, what went into the set: 0 to 1. */
 	double (*insert_share)(const struct backend *b);
+	/* Between scans: adds what it finds out meanwhile; returns when (clock_ns()) to call again,
+	 * unless a scan comes first. May be NULL. */
+	uint64_t (*tend)(struct backend *b, struct touched_set *set);
+	/* After the last scan: leaves the tasks as they were, completes the set. May be NULL. */
+	void (*finish)(struct backend *b, struct touched_set *set);
 	void (*close)(struct backend *b);
 };
 

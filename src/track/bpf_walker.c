@@ -305,6 +305,7 @@ int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take
 	bss->expected = walk->expected;
 	bss->want_present = walk->present;
 	bss->resume = walk->resume;
+	bss->until = walk->until ? walk->until : UINT64_MAX;
 	r = read_once(w, walk->link, err);
 	if (r < 0)
 		return r;

@@ -42,6 +42,7 @@ struct bpf_walk {
 	struct young_identity expected; /* zero: whoever it is; filled in by the first step */
 	bool present;	  /* also units that have a page in memory but none accessed */
 	uint64_t resume;  /* pages below this address are done; 0 at the start */
+	uint64_t until;	  /* no pages from this address on; 0: all */
 	uint64_t flushes; /* of its cached translations so far; told by the first step */
 	uint64_t tables;  /* counted by each step: page tables read, 2 MB of memory each */
 	uint64_t read_ns; /* counted by each step: reading page tables, */

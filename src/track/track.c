@@ -272,22 +272,34 @@ static bool wait_until(struct tracker *t, uint64_t due)
 	return stopping;
 }
 
+/* What the backend has to do between scans; returns when it has to again. */
+static uint64_t tend(struct tracker *t)
+{
+	return t->backend->ops->tend ? t->backend->ops->tend(t->backend, t->set) : UINT64_MAX;
+}
+
 static void *scan_thread(void *arg)
 {
 	struct tracker *t = arg;
-	uint64_t gap = FIRST_GAP_NS, due = t->start + gap;
+	uint64_t gap = FIRST_GAP_NS, due = t->start + gap, next = due;
 
 	pthread_setname_np(pthread_self(), "frem-track");
 	setpriority(PRIO_PROCESS, (id_t)gettid(), SCAN_NICE);
-	while (!wait_until(t, due) && t->state != TRACK_ENDED) {
+	while (!wait_until(t, next) && t->state != TRACK_ENDED) {
 		uint64_t cpu = thread_cpu_ns();
 
-		scan(t);
-		gap = next_gap(gap, thread_cpu_ns() - cpu);
-		due = clock_ns() + gap;
+		if (clock_ns() >= due) {
+			scan(t);
+			gap = next_gap(gap, thread_cpu_ns() - cpu);
+			due = clock_ns() + gap;
+		}
+		next = tend(t);
+		next = next < due ? next : due;
 	}
 	if (t->last_scan && t->state != TRACK_ENDED)
 		scan(t);
+	if (t->backend->ops->finish)
+		t->backend->ops->finish(t->backend, t->set);
 	t->cpu_ns += thread_cpu_ns();
 	return NULL;
 }

@@ -29,6 +29,7 @@ struct {
 /* Set by the user for a read. */
 struct young_identity expected; /* of the process; zero: whoever it is */
 __u64 resume;			/* pages below this address are done */
+__u64 until;			/* pages from this address on do not matter */
 __u32 want_present;		/* 1: also units in which nothing was touched */
 __u32 thread;			/* 0; then the thread through which this read sees the memory */
 __u64 peek_at;			/* a kernel address to read into `peeked`, or 0 */
@@ -214,7 +215,7 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 	if (!can_matter(vma))
 		return 0;
 	w.pgd = (__u64)vma->vm_mm->pgd;
-	w.end = vma->vm_end;
+	w.end = vma->vm_end < until ? vma->vm_end : until;
 	w.at = vma->vm_start > resume ? vma->vm_start : resume;
 	if (w.at >= w.end)
 		return 0;

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "huge_split.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "young.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
+#define UNIT_SIZE (UINT64_C(1) << YOUNG_UNIT_SHIFT)
+#define PAGE_SIZE 4096u
+
+/* What the program may have to wait: this part of the time since the start, in thousandths, and
+ * this much at once. Together below 1 % in any window of a second or more. */
+#define STALL_SHARE 7u
+#define STALL_CREDIT_NS (2 * NSEC_PER_MSEC)
+/* What a call costs a program that does not wait for it: interrupts that flush translations. */
+#define UNNOTICED_NS UINT64_C(20000)
+/* Until it is known: 0.1 to 0.3 ms for a split, 0.3 to 2 ms for a join were seen. */
+#define FIRST_SPLIT_NS UINT64_C(200000)
+#define FIRST_JOIN_NS UINT64_C(1000000)
+
+/* What our own processor time may be, in hundredths of the time, and this much at once. */
+#define CPU_SHARE 4u
+#define CPU_CREDIT_NS (10 * NSEC_PER_MSEC)
+
+/* Free huge pages that are left alone. */
+#define FREE_RESERVE 32u
+#define FREE_CHECK_NS NSEC_PER_SEC
+#define HUGE_ORDER 9
+
+struct handle {
+	int pidfd;
+	int stat;
+};
+
+/* The last call, as long as it is not known whether the program waited for it. */
+struct call {
+	const struct handle *handle; /* NULL: settled */
+	uint64_t faults;
+	uint64_t ns;
+	uint64_t *mean;
+};
+
+struct splitter {
+	struct handle *handles; /* by task; descriptors are -1 until used */
+	size_t n_handles;
+	uint64_t start;
+	uint64_t cpu_ns;
+	struct call last;
+	uint64_t split_ns, join_ns; /* running means of what one costs the program */
+	unsigned most_apart;
+	bool stopped; /* one could not be put together */
+	bool enough_memory;
+	uint64_t memory_checked;
+	struct splitter_totals totals;
+};
+
+int splitter_new(struct splitter **ret, size_t n_tasks, struct frem_error *err)
+{
+	struct splitter *s = calloc(1, sizeof(*s));
+	struct handle *handles = calloc(n_tasks ? n_tasks : 1, sizeof(*handles));
+
+	if (!s || !handles) {
+		free(s);
+		free(handles);
+		return frem_oom(err);
+	}
+	for (size_t i = 0; i < n_tasks; i++)
+		handles[i] = (struct handle){-1, -1};
+	s->handles = handles;
+	s->n_handles = n_tasks;
+	s->start = clock_ns();
+	s->split_ns = FIRST_SPLIT_NS;
+	s->join_ns = FIRST_JOIN_NS;
+	s->most_apart = 1;
+	*ret = s;
+	return 0;
+}
+
+void splitter_free(struct splitter *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n_handles; i++) {
+		if (s->handles[i].pidfd >= 0)
+			close(s->handles[i].pidfd);
+		if (s->handles[i].stat >= 0)
+			close(s->handles[i].stat);
+	}
+	free(s->handles);
+	free(s);
+}
+
+static const struct handle *handle_of(struct splitter *s, size_t task, pid_t pid)
+{
+	struct handle *h = &s->handles[task];
+	char path[64];
+
+	if (h->pidfd < 0)
+		h->pidfd = pidfd_open(pid, 0);
+	if (h->stat < 0) {
+		snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+		h->stat = open(path, O_RDONLY | O_CLOEXEC);
+	}
+	return h->pidfd >= 0 && h->stat >= 0 ? h : NULL;
+}
+
+/* ---- what it costs ---- */
+
+/* Page faults of the process so far that did no I/O: proc_pid_stat(5), field 10. */
+static uint64_t faults_of(const struct handle *h)
+{
+	char line[512];
+	ssize_t n = pread(h->stat, line, sizeof(line) - 1, 0);
+	const char *at;
+
+	if (n <= 0)
+		return 0;
+	line[n] = 0;
+	at = strrchr(line, ')'); /* ends field 2, in which anything may be */
+	for (unsigned field = 2; at && field < 10; field++)
+		at = strchr(at + 1, ' ');
+	return at ? strtoull(at, NULL, 10) : 0;
+}
+
+/*
+ * The thread that waited for the last call counts its fault only when it is through, so the call is
+ * judged when the next one comes. A program that has other faults all the time pays for all calls.
+ */
+static void settle(struct splitter *s)
+{
+	struct call *c = &s->last;
+	uint64_t cost = UNNOTICED_NS;
+
+	if (!c->handle)
+		return;
+	if (faults_of(c->handle) != c->faults && c->ns > cost)
+		cost = c->ns;
+	s->totals.stall_ns += cost;
+	*c->mean = (*c->mean * 3 + cost) / 4;
+	c->handle = NULL;
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+/* process_madvise() of the first `size` bytes of a unit: 0 or -errno. */
+static int advise(const struct handle *h, uint64_t unit, size_t size, int advice)
+{
+	struct iovec range = {(void *)(uintptr_t)(unit << YOUNG_UNIT_SHIFT), size};
+
+	return process_madvise(h->pidfd, &range, 1, advice, 0) < 0 ? -errno : 0;
+}
+
+static struct call begin_call(struct splitter *s, const struct handle *h, uint64_t *mean)
+{
+	settle(s);
+	s->cpu_ns -= thread_cpu_ns(); /* wraps, and back in end_call() */
+	return (struct call){h, faults_of(h), clock_ns(), mean};
+}
+
+static void end_call(struct splitter *s, struct call *c)
+{
+	c->ns = clock_ns() - c->ns;
+	s->cpu_ns += thread_cpu_ns();
+	s->last = *c;
+}
+
+/* ---- whether it may be ---- */
+
+/* Huge pages that the kernel could hand out at once: Documentation/filesystems/proc.rst,
+ * buddyinfo. */
+static uint64_t free_huge_pages(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/buddyinfo", "re");
+	char line[512];
+	uint64_t sum = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = strstr(line, "zone "), *end;
+
+		at = at ? at + strcspn(at + 5, " ") + 5 : line + strlen(line);
+		for (unsigned order = 0; order < 32; order++, at = end) {
+			uint64_t blocks = strtoull(at, &end, 10);
+
+			if (end == at)
+				break;
+			if (order >= HUGE_ORDER)
+				sum += blocks << (order - HUGE_ORDER);
+		}
+	}
+	return sum;
+}
+
+static bool enough_memory(struct splitter *s, uint64_t now, uint64_t *ret_due)
+{
+	if (!s->memory_checked || now - s->memory_checked >= FREE_CHECK_NS) {
+		s->enough_memory = free_huge_pages() >= FREE_RESERVE + 2 * SPLITTER_MOST_APART;
+		s->memory_checked = now;
+	}
+	if (!s->enough_memory && s->memory_checked + FREE_CHECK_NS < *ret_due)
+		*ret_due = s->memory_checked + FREE_CHECK_NS;
+	return s->enough_memory;
+}
+
+/* Whether `want` fits into `share` of `whole` of the time since the start, and `credit`. */
+static bool fits(const struct splitter *s, uint64_t want, uint64_t credit, uint64_t share,
+		 uint64_t whole, uint64_t *ret_due)
+{
+	uint64_t due = s->start + (want > credit ? want - credit : 0) * whole / share;
+
+	if (due <= clock_ns())
+		return true;
+	if (due < *ret_due)
+		*ret_due = due;
+	return false;
+}
+
+bool splitter_may(struct splitter *s, uint64_t *ret_due)
+{
+	uint64_t stall;
+
+	if (s->totals.apart >= s->most_apart || s->stopped)
+		return false;
+	settle(s);
+	stall = s->totals.stall_ns + s->split_ns + (s->totals.apart + 1) * s->join_ns;
+	return fits(s, stall, STALL_CREDIT_NS, STALL_SHARE, 1000, ret_due) &&
+	       fits(s, s->cpu_ns, CPU_CREDIT_NS, CPU_SHARE, 100, ret_due) &&
+	       enough_memory(s, clock_ns(), ret_due);
+}
+
+/* ---- doing it ---- */
+
+void splitter_split(struct splitter *s, size_t task, pid_t pid, uint64_t unit)
+{
+	const struct handle *h = handle_of(s, task, pid);
+	struct call call;
+
+	s->totals.apart++;
+	s->totals.splits++;
+	if (!h)
+		return;
+	call = begin_call(s, h, &s->split_ns);
+	/* the small pages inherit the accessed bit: what counts is accessed after the second call
+	 */
+	if (!advise(h, unit, PAGE_SIZE, MADV_COLD))
+		advise(h, unit, UNIT_SIZE, MADV_COLD);
+	end_call(s, &call);
+}
+
+int splitter_join(struct splitter *s, size_t task, pid_t pid, uint64_t unit)
+{
+	const struct handle *h = handle_of(s, task, pid);
+	struct call call;
+	int r = -ESRCH;
+
+	if (h) {
+		call = begin_call(s, h, &s->join_ns);
+		r = advise(h, unit, UNIT_SIZE, MADV_COLLAPSE);
+		end_call(s, &call);
+	}
+	if (r == -ESRCH) { /* with all its memory */
+		s->totals.apart--;
+		return 0;
+	}
+	if (!r) {
+		s->totals.apart--;
+		s->totals.joins++;
+		s->most_apart = s->most_apart * 2 < SPLITTER_MOST_APART ? s->most_apart * 2
+									: SPLITTER_MOST_APART;
+	} else if (r != -EAGAIN && !s->stopped) {
+		s->stopped = true;
+		log_debug("tracking: a huge page cannot be put together again, ignoring: %s",
+			  strerror(-r));
+	}
+	return r;
+}
+
+void splitter_forget(struct splitter *s)
+{
+	s->totals.apart--;
+}
+
+void splitter_totals(const struct splitter *s, struct splitter_totals *ret)
+{
+	*ret = s->totals;
+}
