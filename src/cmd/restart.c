@@ -20,19 +20,21 @@
 #include "find_checkpoint.h"
 #include "interrupt.h"
 #include "options.h"
+#include "record.h"
 #include "restart_job.h"
 #include "supervise.h"
 #include "tcp.h"
 #include "ui.h"
+#include "units.h"
 
-enum { OPT_RESUME = 256, OPT_DETACH, OPT_STATS, OPT_TCP };
+#define RECORD_MOST_MS UINT64_C(3600000)
+
+enum { OPT_RESUME = 256, OPT_DETACH, OPT_STATS, OPT_TCP, OPT_RECORD };
 
 static const struct option longs[] = {
-	{"resume", required_argument, NULL, OPT_RESUME},
-	{"detach", no_argument, NULL, OPT_DETACH},
-	{"stats", required_argument, NULL, OPT_STATS},
-	{"tcp", required_argument, NULL, OPT_TCP},
-	{NULL, 0, NULL, 0},
+	{"resume", required_argument, NULL, OPT_RESUME}, {"detach", no_argument, NULL, OPT_DETACH},
+	{"stats", required_argument, NULL, OPT_STATS},	 {"tcp", required_argument, NULL, OPT_TCP},
+	{"record", required_argument, NULL, OPT_RECORD}, {NULL, 0, NULL, 0},
 };
 
 static int parse_mode(const char *text, enum pager_mode *ret, struct frem_error *err)
@@ -52,6 +54,28 @@ static int parse_mode(const char *text, enum pager_mode *ret, struct frem_error 
 			 text);
 }
 
+static int parse_record(const char *text, struct restart_options *o, struct frem_error *err)
+{
+	uint64_t ms;
+
+	if (!strcmp(text, "auto")) {
+		o->record = PAGER_RECORD_AUTO;
+		return 0;
+	}
+	if (!strcmp(text, "off")) {
+		o->record = PAGER_RECORD_OFF;
+		return 0;
+	}
+	if (units_parse_duration(text, &ms, NULL) < 0 || ms == 0 || ms > RECORD_MOST_MS)
+		return frem_fail(err, FREM_USAGE, 0,
+				 "--record '%s': neither 'auto', 'off' nor a duration like 10s, "
+				 "of at most 1h",
+				 text);
+	o->record = PAGER_RECORD_FOR;
+	o->record_ms = (unsigned)ms;
+	return 0;
+}
+
 static int take_option(int opt, void *arg, struct frem_error *err)
 {
 	struct restart_options *o = arg;
@@ -68,6 +92,8 @@ static int take_option(int opt, void *arg, struct frem_error *err)
 	case OPT_TCP:
 		o->tcp_given = true;
 		return tcp_parse(optarg, &o->tcp, err);
+	case OPT_RECORD:
+		return parse_record(optarg, o, err);
 	default:
 		return -EINVAL;
 	}
@@ -79,6 +105,10 @@ static int parse(int argc, char **argv, struct restart_options *o, struct frem_e
 
 	if (r == 0)
 		r = options_operands(argc, argv, 1, 1, "NAME[@N]", err);
+	if (r == 0 && o->record == PAGER_RECORD_FOR && o->mode != PAGER_NOW)
+		r = frem_fail(err, FREM_USAGE, 0,
+			      "--record for a time goes with --resume now only: else memory is in "
+			      "place before the program can touch it");
 	return r < 0 ? r : name_parse(argv[optind], &o->id, err);
 }
 
@@ -150,6 +180,8 @@ static _Noreturn void restart_background(const struct restart_options *o, uint64
 	close(report_fd);
 	file_let_go_of_streams(); /* the job has its own by now */
 	r = supervise_drain(job, &report.err);
+	if (r >= 0)
+		record_here(job);
 	restart_job_free(job);
 	_exit(r < 0);
 }
@@ -216,7 +248,7 @@ static int restart_detached(const struct cmd_context *c, const struct restart_op
 
 int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error *err)
 {
-	struct restart_options o = {.cmd = c};
+	struct restart_options o = {.cmd = c, .record = PAGER_RECORD_AUTO};
 	uint64_t started = clock_ns();
 	char text[CHECKPOINT_TEXT_SIZE];
 	int r = parse(argc, argv, &o, err);

@@ -41,7 +41,10 @@ int restart_job_new(const struct restart_options *o, uint64_t started_ns, struct
 		    struct frem_error *err)
 {
 	_cleanup_restart_job_ struct restart_job *job = calloc(1, sizeof(*job));
-	struct pager_options pager = {.store = o->cmd->store, .mode = o->mode};
+	struct pager_options pager = {.store = o->cmd->store,
+				      .mode = o->mode,
+				      .record = o->record,
+				      .record_ms = o->record_ms};
 	int r;
 
 	if (!job)
@@ -49,7 +52,7 @@ int restart_job_new(const struct restart_options *o, uint64_t started_ns, struct
 	job->o = o;
 	job->id = o->id;
 	job->started_ns = started_ns;
-	job->images_fd = job->work_fd = -1;
+	job->images_fd = job->work_fd = job->recording_fd = -1;
 	r = process_need_root(err);
 	if (r == 0)
 		r = find_number(job, err);
@@ -81,6 +84,7 @@ void restart_job_free(struct restart_job *job)
 	image_rollback_free(job->rollback);
 	cleanup_close(&job->images_fd);
 	cleanup_close(&job->work_fd);
+	cleanup_close(&job->recording_fd);
 	rundir_free(job->run);
 	free(job);
 }
@@ -257,12 +261,14 @@ static json_t *stats_json(const struct restart_job *job, const struct frem_error
 		{"prefetched_used", s->prefetched_used},
 		{"demand_faults", s->demand_faults},
 		{"frames_retried", s->frames_retried},
+		{"recorded_pages", s->recorded_pages},
 	};
 
 	for (size_t i = 0; out && i < sizeof(counts) / sizeof(counts[0]); i++)
 		json_object_set_new(out, counts[i].name, json_integer((json_int_t)counts[i].value));
 	if (out) {
 		json_object_set_new(out, "stall_ms", json_real(s->stall_ms));
+		json_object_set_new(out, "recorded_ms", json_real(s->recorded_ms));
 		json_object_set_new(out, "rtt_ms", json_real(s->rtt_ms));
 		json_object_set_new(out, "bandwidth_bps", json_real(s->bandwidth_bps));
 	}

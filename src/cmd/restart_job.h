@@ -20,6 +20,8 @@ struct restart_options {
 	const struct cmd_context *cmd; /* names the store */
 	struct checkpoint_name id;
 	enum pager_mode mode;
+	enum pager_record record;
+	unsigned record_ms; /* PAGER_RECORD_FOR */
 	bool detach;
 	const char *stats; /* file, or NULL */
 	bool tcp_given;
@@ -39,6 +41,8 @@ struct restart_job {
 	double resumed_ms;   /* since then, until the tasks ran */
 	pid_t root;	     /* our child; 0 before the restore */
 	bool drained;
+	pid_t recording_pid; /* the process that stores what was recorded: record.c */
+	int recording_fd;    /* its words; -1: there is none */
 };
 
 /* Refuses what can be refused at once, then starts the pager. */

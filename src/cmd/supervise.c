@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "interrupt.h"
+#include "record.h"
 
 #define LAST_WORD_MS 3000 /* the pager reports a failure only once the whole tree is gone */
 
@@ -83,8 +84,11 @@ static int take_events(struct restart_job *job, struct frem_error *err)
 	do {
 		r = restart_job_event(job, 0, NULL, err);
 	} while (r > 0);
-	if (job->drained && !was_drained)
+	if (job->drained && !was_drained) {
 		note_stats(job, NULL);
+		if (!job->o->detach)
+			record_start(job);
+	}
 	return r;
 }
 
@@ -111,6 +115,8 @@ static int release_pager(struct restart_job *job, int status, struct frem_error 
 	if (!job->drained) {
 		note_stats(job, NULL);
 		pager_detach(job->pager);
+		if (!job->o->detach)
+			record_start(job);
 	}
 	return status;
 }
@@ -125,20 +131,23 @@ int supervise_job(struct restart_job *job, struct frem_error *err)
 	if (interrupted())
 		kill(job->root, interrupt_signal());
 	for (;;) {
-		struct pollfd fds[2] = {
+		struct pollfd fds[3] = {
 			{.fd = signals, .events = POLLIN},
 			{.fd = job->drained ? -1 : pager_event_fd(job->pager), .events = POLLIN},
+			{.fd = job->recording_fd, .events = POLLIN},
 		};
 
 		if (job_ended(job, &status)) {
 			r = release_pager(job, status, err);
 			break;
 		}
-		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+		if (poll(fds, 3, -1) < 0 && errno != EINTR) {
 			r = frem_fail(err, FREM_FAILED, errno, "waiting for the job");
 			break;
 		}
 		forward_signals(job, signals);
+		if (fds[2].revents)
+			record_hear(job);
 		r = job->drained ? 0 : take_events(job, err);
 		if (r < 0) {
 			waitpid(job->root, &status, 0);

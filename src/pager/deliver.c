@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine_impl.h"
+#include "recorder.h"
 #include "report.h"
 #include "uffd.h"
 
@@ -158,10 +159,13 @@ int deliver_zero(struct member *m, uint64_t address, struct frem_error *err)
 	return 0;
 }
 
-/* Before CRIU's word only what is waited for may be put in place. */
+/* Before CRIU's word, and while the restart is recorded, only what is waited for may be put in
+ * place. */
 static bool may_go(const struct member *m, uint64_t number)
 {
-	return m->engine->finished || faults_wait_for(m, number);
+	const struct engine *e = m->engine;
+
+	return (e->finished && !recorder_keeps(e)) || faults_wait_for(m, number);
 }
 
 /* The longest piece of the batch from page i on that one call can put in place. */
@@ -183,8 +187,7 @@ static bool next_piece(const struct member *m, const struct batch *b, unsigned i
 	return true;
 }
 
-/* Returns DELIVERED_ALL, DELIVERED_HELD, or -errno. */
-static int give(struct member *m, const struct batch *b, struct frem_error *err)
+int deliver_to(struct member *m, const struct batch *b, struct frem_error *err)
 {
 	enum delivered result = DELIVERED_ALL;
 	unsigned tries = 0;
@@ -285,53 +288,87 @@ static void damaged(struct engine *e, const struct item *i, const struct batch *
 	faults_look_again(e);
 }
 
-int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
+/* Whether the item is of use, and can be used now. */
+static bool is_of_use(struct engine *e, const struct batch *b, bool *ret_now)
+{
+	/* also what this program has given up: the next restart may need it */
+	if (recorder_keeps(e)) {
+		*ret_now = true;
+		for (unsigned i = 0; i < b->n; i++)
+			if (!recorder_has(e, b->number[i]))
+				return true;
+		return false;
+	}
+	*ret_now = goes_now(e, b);
+	return is_wanted(e, b);
+}
+
+/* Verifies and decodes into e->raw. Returns 1, 0 where the frame is damaged, or -errno. */
+static int decode(struct engine *e, const struct item *i, struct batch *b, struct frem_error *err)
 {
 	bool pages = i->kind == ITEM_PAGES;
 	const struct touch_set *t = pages ? NULL : touch_stream_set(e->touch);
 	const struct frame_index *x = pages ? e->loaded.index : t->index;
 	const struct frame_entry *entry = &x->entries[i->frame];
-	enum delivered result = DELIVERED_ALL;
 	struct frem_error why;
-	struct batch b;
-	int r;
+	int r = pages ? frame_decode(e->codec, entry, b->n, i->data, i->n, e->raw, &why)
+		      : frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH, t->frames_offset,
+					 i->data, i->n, e->raw, &why);
 
-	engine_item_pages(e, i->kind, i->frame, &b);
-	if (!is_wanted(e, &b)) {
-		if (i->kind == ITEM_PAGES)
-			lanes_good(e->lanes, i->frame);
-		return DELIVERED_ALL;
-	}
-	if (!goes_now(e, &b))
-		return DELIVERED_HELD;
-	r = pages ? frame_decode(e->codec, entry, b.n, i->data, i->n, e->raw, &why)
-		  : frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH, t->frames_offset, i->data,
-				     i->n, e->raw, &why);
 	if (r < 0 && why.code != FREM_DAMAGED) {
 		*err = why;
 		return r;
 	}
 	if (r < 0) {
-		damaged(e, i, &b, &why);
-		return DELIVERED_ALL;
+		damaged(e, i, b, &why);
+		return 0;
 	}
 	if (pages)
 		lanes_good(e->lanes, i->frame);
 	else
 		lanes_progress(e->lanes);
-	b.zero = entry->zero_mask;
-	b.raw = e->raw;
+	b->zero = entry->zero_mask;
+	b->raw = e->raw;
+	return 1;
+}
+
+int deliver_to_all(struct engine *e, const struct batch *b, struct frem_error *err)
+{
+	enum delivered result = DELIVERED_ALL;
+
 	/* events read on the way may add members: forked children want the pages too */
 	for (size_t k = 0; k < e->n_members; k++) {
-		if (!wanted_by(e->members[k], &b))
-			continue;
-		r = give(e->members[k], &b, err);
+		int r = wanted_by(e->members[k], b) ? deliver_to(e->members[k], b, err)
+						    : DELIVERED_ALL;
+
 		if (r < 0)
 			return r;
 		if (r == DELIVERED_HELD)
 			result = DELIVERED_HELD;
 	}
 	return result;
+}
+
+int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
+{
+	struct batch b;
+	bool now;
+	int r;
+
+	engine_item_pages(e, i->kind, i->frame, &b);
+	if (!is_of_use(e, &b, &now)) {
+		if (i->kind == ITEM_PAGES)
+			lanes_good(e->lanes, i->frame);
+		return DELIVERED_ALL;
+	}
+	if (!now)
+		return DELIVERED_HELD;
+	r = decode(e, i, &b, err);
+	if (r <= 0)
+		return r < 0 ? r : DELIVERED_ALL;
+	if (recorder_keeps(e) && recorder_keep(e, &b))
+		return DELIVERED_ALL;
+	return deliver_to_all(e, &b, err);
 }
 
 static struct item **slot(struct engine *e, enum item_kind kind, size_t frame)

@@ -52,6 +52,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine_impl.h"
+#include "recorder.h"
 #include "report.h"
 #include "uffd.h"
 
@@ -63,6 +64,25 @@
 /* What epoll says about: members are told by their own address. */
 static char source_news, source_caller, source_keeper;
 
+bool engine_page_wanted(const struct engine *e, uint64_t number)
+{
+	for (size_t i = 0; i < e->n_members; i++)
+		if (space_wants(e->members[i]->space, number))
+			return true;
+	return false;
+}
+
+/* With a recorder, what it keeps back is wanted, but has come. */
+static bool misses_some(const struct engine *e, const struct space *s, uint64_t first, unsigned n)
+{
+	if (!e->recorder)
+		return space_wants_any(s, first, n);
+	for (unsigned i = 0; i < n; i++)
+		if (space_wants(s, first + i) && !recorder_has(e, first + i))
+			return true;
+	return false;
+}
+
 bool engine_frame_wanted(void *arg, size_t frame)
 {
 	const struct engine *e = arg;
@@ -72,7 +92,7 @@ bool engine_frame_wanted(void *arg, size_t frame)
 	if (e->o->mode == PAGER_FULL)
 		return full_wanted(e, frame);
 	for (size_t i = 0; i < e->n_members; i++)
-		if (space_wants_any(e->members[i]->space, first, n))
+		if (misses_some(e, e->members[i]->space, first, n))
 			return true;
 	return false;
 }
@@ -138,10 +158,12 @@ static void hear_caller(struct engine *e)
 	struct wire_command c;
 	ssize_t n = recv(e->ends->caller, &c, sizeof(c), MSG_DONTWAIT);
 
-	if (n == sizeof(c) && c.type == WIRE_RESTORED)
+	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
 		job_tree_set_root(&e->tree, c.pid);
-	else if (n == 0) /* the job goes on without its caller */
+	} else if (n == 0) { /* the job goes on without its caller */
 		epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->ends->caller, NULL);
+		e->caller_gone = true;
+	}
 }
 
 int engine_poll(struct engine *e, int timeout_ms, struct frem_error *err)
@@ -233,6 +255,8 @@ static int loaded(struct engine *e, struct frem_error *err)
 		return frem_oom(err);
 	if (e->o->mode != PAGER_FULL)
 		r = members_make(e, err);
+	if (r == 0 && e->o->mode != PAGER_FULL)
+		r = recorder_start(e, err);
 	if (r == 0)
 		r = lanes_new(&o, &e->lanes, err);
 	if (r == 0 && e->o->mode != PAGER_FULL) {
@@ -413,6 +437,7 @@ static int timeout_of(const struct engine *e)
 		ms = least(ms, touch_stream_timeout(e->touch));
 	if (e->lanes)
 		ms = least(ms, lanes_timeout(e->lanes));
+	ms = least(ms, recorder_timeout(e));
 	return e->new_faults && !e->busy ? 0 : ms;
 }
 
@@ -431,6 +456,8 @@ static int step(struct engine *e, struct frem_error *err)
 		r = step_busy(e, err);
 	if (r == 0)
 		r = step_lanes(e, err);
+	if (r == 0)
+		r = recorder_step(e, err);
 	if (r < 0)
 		return r;
 	step_tick(e);
@@ -441,6 +468,7 @@ static int step(struct engine *e, struct frem_error *err)
 
 static void say_drained(struct engine *e)
 {
+	recorder_drained(e);
 	e->stats->drained_ms = clock_ms_since(e->shared->started_ns);
 	e->shared->drained = true; /* from here on the end of this process is no failure */
 	if (e->o->mode == PAGER_FULL)
@@ -460,6 +488,7 @@ static void engine_done(struct engine *e)
 	item_queue_free(&e->arrived);
 	item_queue_free(&e->held);
 	members_free(e);
+	recorder_free(e->recorder);
 	touch_order_free(e->order);
 	loaded_done(&e->loaded);
 	frame_codec_free(e->codec);

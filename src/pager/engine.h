@@ -9,6 +9,7 @@
 struct engine_ends {
 	int news;	  /* from the keeper */
 	int caller;	  /* commands of the caller */
+	int recording;	  /* the file for it, or -1 */
 	pid_t keeper;	  /* our parent */
 	pid_t job_caller; /* the keeper's parent */
 };

@@ -16,6 +16,7 @@
 #include "tree_kill.h"
 
 struct engine;
+struct recorder;
 
 /* A change of an address space that moved or took away mappings. */
 struct change {
@@ -80,6 +81,7 @@ struct engine {
 	struct touch_stream *touch;
 	struct touch_order *order; /* NULL: no touch set, or not yet */
 	uint64_t touch_left;	   /* touch pages not settled */
+	struct recorder *recorder; /* NULL: nothing is recorded */
 
 	struct item_queue arrived; /* to be put in place */
 	struct item_queue held;	   /* to be tried again: see hold_until */
@@ -97,6 +99,7 @@ struct engine {
 	bool finished; /* CRIU's word: all ranges are registered */
 	bool busy;     /* something has to be tried again shortly */
 	bool ready, touched;
+	bool caller_gone;
 	unsigned failures;
 	uint64_t tick_ns;  /* see step_tick() */
 	uint64_t *written; /* PAGER_FULL: a bit a frame */
@@ -139,6 +142,8 @@ int faults_serve(struct engine *e, struct frem_error *err);
 void faults_look_after_late(struct engine *e);
 /* Whoever waited for a fetch looks again. */
 void faults_look_again(struct engine *e);
+/* Whoever waits for a page that the recorder has looks again. */
+void faults_look_at_kept(struct engine *e);
 
 /* deliver.c: from stored bytes to pages in place */
 
@@ -150,6 +155,9 @@ enum delivered {
 /* Verifies, decodes and injects. Returns enum delivered, or -errno; a damaged frame is handed to
  * the lanes and counts as DELIVERED_ALL. */
 int deliver_item(struct engine *e, const struct item *i, struct frem_error *err);
+/* Injects decoded pages into one address space, or into all that want them. The same results. */
+int deliver_to(struct member *m, const struct batch *b, struct frem_error *err);
+int deliver_to_all(struct engine *e, const struct batch *b, struct frem_error *err);
 /* One page of zeros where no image page belongs; -EAGAIN: later. */
 int deliver_zero(struct member *m, uint64_t address, struct frem_error *err);
 /* Delivers all that arrived, looking at the events in between. */
@@ -168,6 +176,8 @@ bool full_complete(const struct engine *e);
 /* engine.c */
 
 int engine_poll(struct engine *e, int timeout_ms, struct frem_error *err);
+bool engine_page_wanted(const struct engine *e, uint64_t number);
+/* Whether some page of the frame is wanted and has still to come. */
 bool engine_frame_wanted(void *arg, size_t frame);
 /* The lazy pages of an item. */
 void engine_item_pages(const struct engine *e, enum item_kind kind, size_t frame, struct batch *b);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine_impl.h"
+#include "recorder.h"
 
 #define FAULTS_MAX 1000000u
 /* A fault that waits for bulk data is not left waiting for longer: a stream may have stalled. */
@@ -83,6 +84,20 @@ void faults_look_again(struct engine *e)
 	e->new_faults = e->n_faults > 0;
 }
 
+void faults_look_at_kept(struct engine *e)
+{
+	for (size_t i = 0; i < e->n_faults; i++) {
+		struct fault *f = &e->faults[i];
+		uint64_t number;
+
+		if (!f->seen || !space_find(f->member->space, f->address, &number) ||
+		    !recorder_has(e, number))
+			continue;
+		f->seen = false;
+		e->new_faults = true;
+	}
+}
+
 /* Whether the touch lane brings the page sooner than a fetch of its own. */
 static bool comes_in_touch_order(const struct engine *e, uint64_t number, size_t frame)
 {
@@ -118,7 +133,10 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 	uint64_t place;
 
 	f->seen = f->counted = true;
-
+	if (recorder_has(e, number)) {
+		e->stats->prefetched_used += !counted;
+		return recorder_answer(e, f->member, number, f->read_ns, err);
+	}
 	if (deliver_held(e, ITEM_PAGES, frame))
 		return 0;
 	if (e->order && touch_order_place(e->order, number, &place) &&

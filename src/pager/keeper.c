@@ -319,6 +319,7 @@ static int start_pager(struct keeper *k, struct frem_error *err)
 		struct engine_ends e = {
 			.news = ends[1],
 			.caller = k->ends->pager_cmd,
+			.recording = k->ends->recording,
 			.keeper = keeper,
 			.job_caller = k->caller,
 		};

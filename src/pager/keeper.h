@@ -19,6 +19,7 @@ struct keeper_ends {
 	int events;	/* both write */
 	int keeper_cmd; /* from the caller to the keeper */
 	int pager_cmd;	/* from the caller to the pager process */
+	int recording;	/* the file for it, or -1; of the pager process */
 };
 
 /* The keeper's whole life, in a process of its own. `caller` is its parent. */

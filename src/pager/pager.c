@@ -2,6 +2,7 @@
 #include "pager/pager.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stddef.h>
@@ -14,19 +15,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "keeper.h"
-#include "tree_kill.h"
-#include "wire.h"
+#include "pager_impl.h"
 
+#define RECORDING "recording"
 #define END_MS 15000 /* for both processes to end the tree and themselves */
-
-struct pager {
-	struct wire_shared *shared;
-	int events, keeper_cmd, pager_cmd;
-	pid_t keeper;
-	struct job_tree tree; /* known from pager_restored() on */
-	bool ended;	      /* DRAINED or FAILED was given out */
-	bool detached;
-};
 
 static void close_pair(int pair[2])
 {
@@ -50,8 +42,10 @@ static int start_keeper(struct pager *p, const struct pager_options *o, int pair
 	if (p->keeper < 0)
 		return frem_fail(err, FREM_FAILED, errno, "starting the keeper");
 	if (p->keeper == 0) {
-		struct keeper_ends ends = {
-			.events = pairs[0][1], .keeper_cmd = pairs[1][1], .pager_cmd = pairs[2][1]};
+		struct keeper_ends ends = {.events = pairs[0][1],
+					   .keeper_cmd = pairs[1][1],
+					   .pager_cmd = pairs[2][1],
+					   .recording = p->recording};
 
 		for (int i = 0; i < 3; i++)
 			close(pairs[i][0]);
@@ -61,6 +55,22 @@ static int start_keeper(struct pager *p, const struct pager_options *o, int pair
 	p->keeper_cmd = take_fd(&pairs[1][0]);
 	p->pager_cmd = take_fd(&pairs[2][0]);
 	return 0;
+}
+
+/* It has no name: nothing has to remove it. Without one, nothing is recorded. */
+static int make_recording(const struct pager_options *o)
+{
+	int fd;
+
+	if (o->record == PAGER_RECORD_OFF || o->mode == PAGER_FULL)
+		return -1;
+	fd = openat(o->work_fd, RECORDING, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		log_info("making the file of the recording: %s, ignoring: nothing is recorded",
+			 strerror(errno));
+	else
+		unlinkat(o->work_fd, RECORDING, 0);
+	return fd;
 }
 
 int pager_start(const struct pager_options *o, struct pager **ret, struct frem_error *err)
@@ -73,6 +83,7 @@ int pager_start(const struct pager_options *o, struct pager **ret, struct frem_e
 	if (!p)
 		return frem_oom(err);
 	p->events = p->keeper_cmd = p->pager_cmd = -1;
+	p->recording = make_recording(o);
 	job_tree_init(&p->tree, 0);
 	memory = mmap(NULL, sizeof(*p->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		      -1, 0);
@@ -92,6 +103,7 @@ int pager_start(const struct pager_options *o, struct pager **ret, struct frem_e
 		close_pair(pairs[i]);
 	if (r < 0) {
 		unmap(p->shared);
+		cleanup_close(&p->recording);
 		free(p);
 		return r;
 	}
@@ -178,6 +190,7 @@ int pager_restored(struct pager *p, pid_t root, struct frem_error *err)
 void pager_resumed(struct pager *p)
 {
 	p->shared->stats.bytes_before_resume = p->shared->stats.bytes_fetched;
+	p->shared->resumed_ns = clock_ns();
 }
 
 const struct pager_stats *pager_stats(const struct pager *p)
@@ -224,6 +237,7 @@ void pager_free(struct pager *p)
 		pager_detach(p);
 	}
 	job_tree_done(&p->tree);
+	cleanup_close(&p->recording);
 	unmap(p->shared);
 	free(p);
 }

@@ -18,13 +18,32 @@
 #define WIRE_RESTORE_FINISHED 0x52535446
 #define WIRE_SOCKET "lazy-pages.socket"
 
+/* What became of a recording. The file is complete when it is no longer open. */
+enum wire_recording_state {
+	RECORDING_NONE,	     /* none, or it is void */
+	RECORDING_OPEN,	     /* under way */
+	RECORDING_ARRIVED,   /* the whole image has arrived, or had the time that is given to it */
+	RECORDING_ASKED,     /* it has lasted as long as asked for */
+	RECORDING_SATURATED, /* all pages were touched */
+	RECORDING_JOB_ENDED, /* or the caller */
+};
+
+/* The file itself: record_file.h. One writer, the pager process. */
+struct wire_recording {
+	atomic_int state;     /* enum wire_recording_state */
+	atomic_ulong touches; /* that are in the file */
+	double cpu_ms;	      /* that it took to keep pages */
+};
+
 /* Memory that all three share. Each member has one writer. */
 struct wire_shared {
 	struct pager_stats stats; /* pager process; bytes_before_resume: caller */
 	uint64_t started_ns;	  /* caller, before the others exist */
-	struct frem_error err;	  /* pager process: its last words, before failed is set */
-	atomic_bool failed;	  /* pager process */
-	atomic_bool drained;	  /* pager process: all memory is in place */
+	atomic_ulong resumed_ns;  /* caller: clock_ns() in pager_resumed(); 0 before */
+	struct wire_recording recording;
+	struct frem_error err; /* pager process: its last words, before failed is set */
+	atomic_bool failed;    /* pager process */
+	atomic_bool drained;   /* pager process: all memory is in place */
 };
 
 /* From the caller to the keeper and to the pager process. */

@@ -233,6 +233,7 @@ static void make_touch(struct fixture *f, uint64_t pages, const struct buffer *m
 	t->runs = calloc((size_t)pages, sizeof(*t->runs));
 	for (uint64_t i = 0; i < pages; i++)
 		t->runs[i] = (struct touch_run){.first = touch_page(f, i), .pages = 1};
+	t->info.restarts = f->restarts;
 	strcpy(t->info.backend, "made-up");
 	strcpy(t->info.ended, "asked");
 	manifest_digest(manifest->data, manifest->len, t->manifest);
@@ -371,6 +372,8 @@ void start_pager(struct fixture *f, enum pager_mode mode)
 	struct pager_options o = {.store = f->url,
 				  .id = f->id,
 				  .mode = mode,
+				  .record = f->record,
+				  .record_ms = f->record_ms,
 				  .images_fd = f->images,
 				  .work_fd = f->work};
 

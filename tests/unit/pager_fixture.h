@@ -45,6 +45,9 @@ struct fixture {
 	char dir[64], store[96], url[64];
 	int images, work;
 	struct checkpoint_name id;
+	enum pager_record record; /* off, unless a test says otherwise */
+	unsigned record_ms;
+	uint32_t restarts; /* that went into the touch set */
 	struct control *control;
 	pid_t server;
 	struct pager *pager;

@@ -37,6 +37,14 @@ enum pager_mode {
 	PAGER_FULL, /* no lazy pages: everything is in the image directory before the restore */
 };
 
+/* Whether the restart's own first touches are recorded; see pager/recording.h. */
+enum pager_record {
+	PAGER_RECORD_OFF,
+	PAGER_RECORD_AUTO, /* where there is no touch set, or, in PAGER_NOW, one that too few
+			      recorded restarts went into; until the whole image has arrived */
+	PAGER_RECORD_FOR,  /* in any case, for a given time */
+};
+
 /* Counters, in memory shared with the pager process; read at any time. Names as in --stats. */
 struct pager_stats {
 	uint64_t bytes_total;	      /* stored bytes of head, pages and touch */
@@ -53,6 +61,8 @@ struct pager_stats {
 	double stall_ms;     /* sum over faults of the time from reading the fault to its answer */
 	double touch_set_ms; /* since pager_start(): all touch pages are in; -1 before */
 	double drained_ms;   /* since pager_start(): all pages are in; -1 before */
+	uint64_t recorded_pages; /* whose first touch was recorded */
+	double recorded_ms;	 /* for how long after pager_resumed(); 0: nothing was recorded */
 	double rtt_ms;
 	double bandwidth_bps; /* bytes a second of the bulk lanes while they ran */
 };
@@ -61,9 +71,11 @@ struct pager_options {
 	const char *store;	   /* URL */
 	struct checkpoint_name id; /* with its seq */
 	enum pager_mode mode;
-	int images_fd; /* empty directory for the image */
-	int work_fd;   /* CRIU's work directory: here lazy-pages.socket is made, and the checked
-			  manifest is left as `manifest` */
+	enum pager_record record; /* not in PAGER_FULL */
+	unsigned record_ms;	  /* PAGER_RECORD_FOR */
+	int images_fd;		  /* empty directory for the image */
+	int work_fd; /* CRIU's work directory: here lazy-pages.socket is made, and the checked
+			manifest is left as `manifest` */
 };
 
 enum pager_event_type {
