@@ -39,6 +39,11 @@ test: build sanitize clang
 demo: build
 	@$(PYTHON) bench/demo.py
 
+# What tracking finds and what it costs, in tables: half an hour, or some minutes with QUICK=1.
+bench: build
+	@scripts/setup $(BUILD)/criu bench
+	@bench/tracking $(if $(QUICK),--quick)
+
 # The sources that the host's compiler is given, by the very commands it is given: no BPF, nothing
 # generated. Headers are looked at where they are included.
 tidy: build
@@ -54,4 +59,4 @@ format:
 clean:
 	rm -rf build build-asan build-clang
 
-.PHONY: all setup build sanitize clang test demo tidy format clean
+.PHONY: all setup build sanitize clang test demo bench tidy format clean
