@@ -85,19 +85,27 @@ static int start_janitor(struct rundir *d, struct frem_error *err)
 	return 0;
 }
 
-/* Is it a run directory whose users and janitor are all gone? Every user shares its lock. */
-static bool is_stale(int parent_fd, const char *name)
+/* Opens a run directory of this user; -1 where it is something else. */
+static int open_ours(int parent_fd, const char *name)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 
 	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 ||
 	    strlen(name) != strlen(PREFIX) + strlen(SUFFIX))
-		return false;
+		return -1;
 	fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid())
-		return false;
-	return flock(fd, LOCK_EX | LOCK_NB) == 0;
+		return -1;
+	return take_fd(&fd);
+}
+
+/* Is it a run directory whose users and janitor are all gone? Every user shares its lock. */
+static bool is_stale(int parent_fd, const char *name)
+{
+	_cleanup_close_ int fd = open_ours(parent_fd, name);
+
+	return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
 /* Removes what was left where even the janitor was killed. */
@@ -213,4 +221,25 @@ int rundir_subdir(const struct rundir *d, const char *name, int *ret_fd, struct 
 		return frem_fail(err, FREM_FAILED, errno, "opening '%s/%s'", d->path, name);
 	*ret_fd = fd;
 	return 0;
+}
+
+void rundir_others(const struct rundir *d, void (*each)(void *arg, int dir_fd), void *arg)
+{
+	const char *own = strrchr(d->path, '/') + 1;
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int parent = openat(d->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	dir = parent < 0 ? NULL : fdopendir(parent);
+	if (!dir && parent >= 0)
+		close(parent);
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_close_ int fd = -1;
+
+		if (strcmp(entry->d_name, own) == 0)
+			continue;
+		fd = open_ours(dirfd(dir), entry->d_name);
+		if (fd >= 0)
+			each(arg, fd);
+	}
 }

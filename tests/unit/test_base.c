@@ -145,6 +145,35 @@ static void run_directory_goes_with_its_user(void **state)
 	close(ends[1]);
 }
 
+static void count_directory(void *arg, int dir_fd)
+{
+	assert_true(dir_fd >= 0);
+	++*(int *)arg;
+}
+
+static void run_directories_find_each_other(void **state)
+{
+	char parent[] = "/tmp/frem-test-XXXXXX", file[64];
+	struct rundir *one = NULL, *two = NULL;
+	struct frem_error err = {0};
+	int n = 0;
+
+	(void)state;
+	assert_non_null(mkdtemp(parent));
+	snprintf(file, sizeof(file), "%s/frem-notdir", parent);
+	close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(rundir_new(parent, &one, &err), 0);
+	rundir_others(one, count_directory, &n);
+	assert_int_equal(n, 0);
+	assert_int_equal(rundir_new(parent, &two, &err), 0);
+	rundir_others(one, count_directory, &n);
+	assert_int_equal(n, 1);
+	rundir_free(one);
+	rundir_free(two);
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(rmdir(parent), 0);
+}
+
 static void run_directory_without_a_janitor_is_swept(void **state)
 {
 	char parent[] = "/tmp/frem-test-XXXXXX", stale[64];
@@ -174,6 +203,7 @@ int main(void)
 		cmocka_unit_test(integers_are_little_endian),
 		cmocka_unit_test(digests_round_trip),
 		cmocka_unit_test(run_directory_goes_with_its_user),
+		cmocka_unit_test(run_directories_find_each_other),
 		cmocka_unit_test(run_directory_without_a_janitor_is_swept),
 	};
 

@@ -30,6 +30,10 @@ int rundir_fd(const struct rundir *d); /* O_DIRECTORY descriptor, owned by d */
 /* Makes a sub-directory and opens it; the descriptor is the caller's. */
 int rundir_subdir(const struct rundir *d, const char *name, int *ret_fd, struct frem_error *err);
 
+/* Calls `each` for every other run directory of this user beside d, with a descriptor that is
+ * closed afterwards; some may have no user any more. */
+void rundir_others(const struct rundir *d, void (*each)(void *arg, int dir_fd), void *arg);
+
 FREM_CLEANUP(struct rundir *, cleanup_rundir, rundir_free)
 #define _cleanup_rundir_ _cleanup_(cleanup_rundir)
 
