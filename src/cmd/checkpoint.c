@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,12 +20,12 @@
 #include "interrupt.h"
 #include "options.h"
 #include "tcp.h"
+#include "touch_report.h"
 #include "ui.h"
 #include "units.h"
 
 #define WINDOW_LEAST_MS UINT64_C(1000)
 #define WINDOW_MOST_MS UINT64_C(600000)
-#define WINDOW_POLL_MS 50
 
 enum { OPT_PID = 256, OPT_NAME, OPT_STOP, OPT_WINDOW, OPT_LINK, OPT_TCP };
 
@@ -119,72 +118,45 @@ static uint64_t window_of(const struct checkpoint_options *o, const struct check
 
 	if (o->window == WINDOW_FIXED)
 		return o->window_ms;
-	ms = rate ? bytes / rate * 1000 + bytes % rate * 1000 / rate : WINDOW_MOST_MS;
+	/* an upload that was too short to tell is of an image that arrives at once */
+	ms = rate ? bytes / rate * 1000 + bytes % rate * 1000 / rate : 0;
 	if (ms < WINDOW_LEAST_MS)
 		return WINDOW_LEAST_MS;
 	return ms > WINDOW_MOST_MS ? WINDOW_MOST_MS : ms;
 }
 
-/* Waits for the window to close; returns why it did. A signal closes it early, and is used up. */
-static const char *watch_window(struct checkpoint_job *job, uint64_t window, bool computed,
-				struct progress *progress)
-{
-	uint64_t pages, elapsed;
-
-	for (;;) {
-		struct timespec pause = {.tv_nsec = WINDOW_POLL_MS * (long)NSEC_PER_MSEC};
-		enum track_state state = tracker_poll(job->tracker, &pages);
-
-		elapsed = (uint64_t)clock_ms_since(job->resumed_ns);
-		if (state == TRACK_SATURATED)
-			return "saturated";
-		if (state == TRACK_ENDED)
-			return "program-ended";
-		if (elapsed >= window)
-			return computed ? "image-arrived" : "asked";
-		if (interrupted()) {
-			log_notice("the tracking window is closed early");
-			interrupt_clear();
-			return "asked";
-		}
-		progress_report(progress, "tracking", pages * PAGE_BYTES, 0);
-		nanosleep(&pause, NULL);
-	}
-}
-
 static void track_window(struct checkpoint_job *job, const struct checkpoint_options *o,
 			 struct progress *progress)
 {
-	uint64_t window = window_of(o, job);
+	const char *limit_reason = o->window == WINDOW_AUTO ? "image-arrived" : "asked";
+	struct window_end end = window_wait(job->window, window_of(o, job), limit_reason, progress);
 	struct frem_error err = {0};
-	int r;
 
-	tracker_stop(job->tracker, watch_window(job, window, o->window == WINDOW_AUTO, progress));
-	r = checkpoint_job_touch(job, window, progress, &err);
-	if (r < 0)
+	if (checkpoint_job_touch(job, &end, progress, &err) < 0)
 		log_warning("storing the touch set: %s, ignoring: a restart of %s@%u will fetch "
 			    "without it",
 			    err.text, job->id.name, job->id.seq);
 }
 
+static json_t *touch_json(const struct checkpoint_job *job)
+{
+	json_t *touch;
+
+	if (!job->touch)
+		return json_null();
+	touch = touch_set_json(job->touch, job->map->lazy_pages);
+	json_object_set_new(touch, "stored_bytes", json_integer((json_int_t)job->touch_bytes));
+	json_object_set_new(touch, "upload_ms", json_real(job->touch_upload_ms));
+	return touch;
+}
+
 static json_t *result_json(const struct checkpoint_job *job)
 {
-	json_t *touch = json_null();
-	uint64_t bytes = job->touch ? job->touch->pages * PAGE_BYTES : 0;
-
-	if (job->touch)
-		touch = json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:s, s:s}", "pages",
-				  (json_int_t)job->touch->pages, "bytes", (json_int_t)bytes,
-				  "window_ms", (json_int_t)job->touch->info.window_ms, "scans",
-				  (json_int_t)job->touch->info.scans, "overhead_ms",
-				  job->touch->info.overhead_ms, "frozen_ms",
-				  job->touch->info.frozen_ms, "backend", job->touch->info.backend,
-				  "ended", job->touch->info.ended);
 	return json_pack("{s:s, s:I, s:I, s:I, s:f, s:f, s:o}", "name", job->id.name, "seq",
 			 (json_int_t)job->id.seq, "image_bytes",
 			 (json_int_t)job->manifest->image_bytes, "stored_bytes",
 			 (json_int_t)checkpoint_job_stored_bytes(job), "frozen_ms", job->frozen_ms,
-			 "upload_ms", job->upload_ms, "touch", touch);
+			 "upload_ms", job->upload_ms, "touch", touch_json(job));
 }
 
 static int checkpoint(struct cmd_context *c, const struct checkpoint_options *o,
@@ -205,7 +177,7 @@ static int checkpoint(struct cmd_context *c, const struct checkpoint_options *o,
 		ui_print("%s@%u\n", job->id.name, job->id.seq);
 		fflush(stdout);
 	}
-	if (job->tracker)
+	if (job->window)
 		track_window(job, o, progress);
 	return c->json ? ui_answer(result_json(job), err) : 0;
 }

@@ -36,13 +36,23 @@ static int check_process(pid_t pid, struct frem_error *err)
 	if (info.state == 'Z')
 		return frem_fail(err, FREM_REFUSED, 0, "'%s' has ended (it is a zombie)",
 				 info.comm);
-	if (process_is_ancestor(pid))
+	if (process_is_within(getpid(), pid))
 		return frem_fail(err, FREM_REFUSED, 0, "'%s' is this command itself or runs it",
 				 info.comm);
 	return 0;
 }
 
 /* A tracker that cannot work costs the touch set, not the checkpoint. */
+static void drop_tracker(struct checkpoint_job *job, const struct frem_error *why)
+{
+	log_warning(
+		"tracking: %s%s%s, ignoring: the checkpoint gets no touch set, its first restart "
+		"will record one instead",
+		why->text, why->hint[0] ? "; " : "", why->hint);
+	tracker_free(job->tracker);
+	job->tracker = NULL;
+}
+
 static void make_tracker(struct checkpoint_job *job)
 {
 	struct frem_error err = {0};
@@ -50,7 +60,7 @@ static void make_tracker(struct checkpoint_job *job)
 	if (job->o->stop || job->o->window == WINDOW_OFF)
 		return;
 	if (tracker_new(&job->tracker, &err) < 0)
-		log_warning("tracking: %s, ignoring: the checkpoint gets no touch set", err.text);
+		drop_tracker(job, &err);
 }
 
 int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_options *o,
@@ -66,6 +76,8 @@ int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_opti
 	job->progress = progress;
 	job->images_fd = -1;
 	snprintf(job->id.name, sizeof(job->id.name), "%s", o->name);
+	if (c->store)
+		handover_request_init(&job->claim, o->pid, c->store, o->name);
 	r = process_need_root(err);
 	if (r == 0)
 		r = check_process(o->pid, err);
@@ -94,7 +106,9 @@ void checkpoint_job_free(struct checkpoint_job *job)
 {
 	if (!job)
 		return;
+	window_free(job->window);
 	tracker_free(job->tracker);
+	free(job->pids);
 	store_free(job->store);
 	image_pages_free(job->pages);
 	image_map_free(job->map);
@@ -105,11 +119,15 @@ void checkpoint_job_free(struct checkpoint_job *job)
 	free(job);
 }
 
-static void drop_tracker(struct checkpoint_job *job, const struct frem_error *why)
+static int arm_tracker(struct checkpoint_job *job, const pid_t *pids, size_t n,
+		       struct frem_error *err)
 {
-	log_warning("tracking: %s, ignoring: the checkpoint gets no touch set", why->text);
-	tracker_free(job->tracker);
-	job->tracker = NULL;
+	job->pids = calloc(n + 1, sizeof(*job->pids));
+	if (!job->pids)
+		return frem_oom(err);
+	memcpy(job->pids, pids, n * sizeof(*pids));
+	job->n_pids = n;
+	return tracker_arm(job->tracker, pids, n, err);
 }
 
 static int on_dumped(void *arg, const pid_t *pids, size_t n, struct frem_error *err)
@@ -122,9 +140,36 @@ static int on_dumped(void *arg, const pid_t *pids, size_t n, struct frem_error *
 		return r;
 	if (job->o->stop)
 		return checkpoint_job_upload(job, err);
-	if (job->tracker && tracker_arm(job->tracker, pids, n, &soft) < 0)
+	if (job->tracker && arm_tracker(job, pids, n, &soft) < 0)
 		drop_tracker(job, &soft);
 	return 0;
+}
+
+/* An earlier checkpoint of the program stops watching, so that its bits can be cleared; where that
+ * one is still being stored, its number is not in the store yet. */
+static void hand_over(struct checkpoint_job *job)
+{
+	uint32_t taken = handover_ask(job->run, &job->claim);
+
+	if (taken >= job->id.seq && taken < NAME_SEQ_MAX)
+		job->id.seq = taken + 1;
+}
+
+static int open_window(struct checkpoint_job *job, struct frem_error *err)
+{
+	struct window_options o = {
+		.tracker = job->tracker,
+		.run = job->run,
+		.pids = job->pids,
+		.n_pids = job->n_pids,
+		.job = job->claim.job,
+		.seq = job->id.seq,
+		.opened_ns = job->resumed_ns,
+		.limit_ms = job->o->window == WINDOW_FIXED ? job->o->window_ms : 0,
+	};
+	int r = tracker_start(job->tracker, err);
+
+	return r < 0 ? r : window_open(&o, &job->window, err);
 }
 
 int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err)
@@ -139,6 +184,7 @@ int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err)
 	struct frem_error soft = {0};
 	int r;
 
+	hand_over(job);
 	progress_report(job->progress, "dumping", 0, 0);
 	if (job->tracker)
 		tracker_prepare(job->tracker, job->o->pid);
@@ -146,7 +192,7 @@ int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err)
 	if (r < 0)
 		return r;
 	job->resumed_ns = clock_ns();
-	if (job->tracker && tracker_start(job->tracker, &soft) < 0)
+	if (job->tracker && open_window(job, &soft) < 0)
 		drop_tracker(job, &soft);
 	return 0;
 }
@@ -295,26 +341,58 @@ int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err)
 
 /* ---- the touch object ---- */
 
-/* The window may have closed while the upload went on: what was touched later is not of it. */
-static void cut_window(struct touch_set *touch, uint64_t window_ms)
+/* The tracker may have gone on for longer: what was touched later is not of the window. */
+static void cut_window(struct touch_set *touch, const struct window_end *end)
 {
 	size_t n = 0;
 
-	if (touch->info.window_ms <= window_ms)
+	snprintf(touch->info.ended, sizeof(touch->info.ended), "%s", end->reason);
+	if (touch->info.window_ms <= end->ms)
 		return;
 	touch->pages = 0;
 	for (size_t i = 0; i < touch->n_runs; i++) {
-		if (touch->runs[i].ms > window_ms)
+		if (touch->runs[i].ms > end->ms)
 			continue;
 		touch->pages += touch->runs[i].pages;
 		touch->runs[n++] = touch->runs[i];
 	}
 	touch->n_runs = n;
-	touch->info.window_ms = (uint32_t)window_ms;
+	touch->info.window_ms = (uint32_t)end->ms;
 }
 
-int checkpoint_job_touch(struct checkpoint_job *job, uint64_t window_ms, struct progress *progress,
-			 struct frem_error *err)
+/* Processor time of all threads. */
+static double cpu_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / (double)NSEC_PER_MSEC;
+}
+
+static int encode_touch(struct checkpoint_job *job, struct touch_set *touch, int fd,
+			struct frem_error *err)
+{
+	double before = cpu_ms();
+	int r = touch_object_encode(touch, image_pages_source(job->pages), fd, err);
+
+	touch->info.descriptor_ms = cpu_ms() - before;
+	touch->info.overhead_ms += touch->info.descriptor_ms;
+	return r;
+}
+
+static int upload_touch(struct checkpoint_job *job, const struct touch_set *touch, int fd,
+			struct frem_error *err)
+{
+	uint64_t start = clock_ns();
+	int r = touch_object_put(job->store, &job->id, touch, fd, TOUCH_OBJECT_NEW,
+				 &job->touch_bytes, err);
+
+	job->touch_upload_ms = clock_ms_since(start);
+	return r;
+}
+
+int checkpoint_job_touch(struct checkpoint_job *job, const struct window_end *end,
+			 struct progress *progress, struct frem_error *err)
 {
 	_cleanup_touch_set_ struct touch_set *touch = NULL;
 	_cleanup_close_ int fd = -1;
@@ -322,16 +400,15 @@ int checkpoint_job_touch(struct checkpoint_job *job, uint64_t window_ms, struct 
 
 	if (r < 0)
 		return r;
-	cut_window(touch, window_ms);
+	cut_window(touch, end);
 	progress_report(progress, "uploading touch set", 0, touch->pages * PAGE_BYTES);
 	memcpy(touch->manifest, job->manifest_digest, DIGEST_SIZE);
 	fd = openat(rundir_fd(job->run), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return frem_fail(err, FREM_FAILED, errno, "making a temporary file");
-	r = touch_object_encode(touch, image_pages_source(job->pages), fd, err);
+	r = encode_touch(job, touch, fd, err);
 	if (r == 0)
-		r = touch_object_put(job->store, &job->id, touch, fd, TOUCH_OBJECT_NEW,
-				     &job->touch_bytes, err);
+		r = upload_touch(job, touch, fd, err);
 	if (r == 0)
 		job->touch = TAKE_PTR(touch);
 	return r;

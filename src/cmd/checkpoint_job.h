@@ -17,9 +17,11 @@
 #include "criu/image_map.h"
 #include "format/manifest.h"
 #include "format/touch.h"
+#include "handover.h"
 #include "image_pages.h"
 #include "store/store.h"
 #include "track/track.h"
+#include "window.h"
 
 enum window_kind {
 	WINDOW_AUTO,
@@ -45,7 +47,11 @@ struct checkpoint_job {
 	struct criu_program criu;
 	struct rundir *run;
 	int images_fd;
+	struct handover_request claim;
 	struct tracker *tracker; /* NULL: no tracking */
+	pid_t *pids;		 /* of the tracked tasks, the root first */
+	size_t n_pids;
+	struct window *window; /* NULL: no tracking */
 	struct image_map *map;
 	struct image_pages *pages;
 	struct manifest *manifest;
@@ -54,7 +60,8 @@ struct checkpoint_job {
 	uint64_t touch_bytes;	 /* of the stored object */
 	uint64_t resumed_ns;	 /* clock_ns() when the tasks ran again */
 	double frozen_ms;
-	double upload_ms; /* of `pages` */
+	double upload_ms;	/* of `pages` */
+	double touch_upload_ms; /* of `touch` */
 };
 
 /* Everything that can be refused before the program is disturbed is refused here. */
@@ -62,13 +69,16 @@ int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_opti
 		       struct progress *progress, struct checkpoint_job **ret,
 		       struct frem_error *err);
 void checkpoint_job_free(struct checkpoint_job *job);
-/* The CRIU dump; with o->stop also the upload. Starts the tracker. */
+/*
+ * Has the windows of earlier checkpoints of the program closed, then the CRIU dump; with o->stop
+ * also the upload. Starts the tracker, and opens its window.
+ */
 int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err);
 /* Uploads pages, head and manifest; on failure takes back what it uploaded. */
 int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err);
-/* With the tracker stopped: makes and uploads the touch object. */
-int checkpoint_job_touch(struct checkpoint_job *job, uint64_t window_ms, struct progress *progress,
-			 struct frem_error *err);
+/* With the window closed: makes and uploads the touch object. */
+int checkpoint_job_touch(struct checkpoint_job *job, const struct window_end *end,
+			 struct progress *progress, struct frem_error *err);
 
 uint64_t checkpoint_job_stored_bytes(const struct checkpoint_job *job);
 /* Stored bytes a second of the upload; 0 where it was too short to tell. */

@@ -12,29 +12,40 @@
 
 #define PF_KTHREAD 0x00200000u /* include/linux/sched.h */
 
+/* The numbers of /proc/PID/stat behind the state; see proc_pid_stat(5). */
+enum {
+	STAT_PPID,
+	STAT_FLAGS = 5,
+	STAT_START = 18,
+	STAT_STACK = 24,
+	STAT_NUMBERS,
+};
+
 /* /proc/PID/stat: "pid (comm) state ppid pgrp session tty tpgid flags ..."; comm may hold anything.
  */
 static int parse_stat(char *text, struct process_info *ret)
 {
 	char *open = strchr(text, '('), *close = strrchr(text, ')');
-	long long numbers[6]; /* ppid to flags */
+	unsigned long long numbers[STAT_NUMBERS];
 
 	if (!open || !close || close < open || close[1] != ' ' || !close[2])
 		return -EINVAL;
 	*close = '\0';
 	ret->state = close[2];
 	close += 3;
-	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+	for (size_t i = 0; i < STAT_NUMBERS; i++) {
 		char *end;
 
-		numbers[i] = strtoll(close, &end, 10);
+		numbers[i] = strtoull(close, &end, 10);
 		if (end == close)
 			return -EINVAL;
 		close = end;
 	}
 	snprintf(ret->comm, sizeof(ret->comm), "%s", open + 1);
-	ret->ppid = (pid_t)numbers[0];
-	ret->kernel_thread = numbers[5] & PF_KTHREAD;
+	ret->ppid = (pid_t)numbers[STAT_PPID];
+	ret->kernel_thread = numbers[STAT_FLAGS] & PF_KTHREAD;
+	ret->start = numbers[STAT_START];
+	ret->stack = numbers[STAT_STACK];
 	return 0;
 }
 
@@ -59,17 +70,16 @@ int process_info_read(pid_t pid, struct process_info *ret, struct frem_error *er
 	return 0;
 }
 
-bool process_is_ancestor(pid_t pid)
+bool process_is_within(pid_t pid, pid_t root)
 {
 	struct process_info info;
-	pid_t at = getpid();
 
-	while (at > 0 && at != pid) {
-		if (process_info_read(at, &info, NULL) < 0)
+	while (pid > 0 && pid != root) {
+		if (process_info_read(pid, &info, NULL) < 0)
 			return false;
-		at = info.ppid;
+		pid = info.ppid;
 	}
-	return at == pid;
+	return pid == root;
 }
 
 int process_need_root(struct frem_error *err)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* frem show: all that a manifest and a touch set's descriptor say. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -9,6 +10,7 @@
 #include "find_checkpoint.h"
 #include "inventory.h"
 #include "options.h"
+#include "touch_report.h"
 #include "ui.h"
 
 static const struct option longs[] = {{NULL, 0, NULL, 0}};
@@ -20,12 +22,14 @@ struct shown {
 	struct inventory *inventory; /* one entry at most */
 	uint64_t stored;	     /* bytes in the store */
 	uint64_t touch_stored;
+	uint64_t *touched; /* touch pages of each task */
 };
 
 static void shown_done(struct shown *s)
 {
 	manifest_free(s->manifest);
 	touch_set_free(s->touch);
+	free(s->touched);
 	inventory_free(s->inventory);
 }
 
@@ -59,7 +63,10 @@ static int load(struct store *store, struct checkpoint_name *id, struct shown *r
 		ret->stored = ret->inventory->entries[0].stored;
 		ret->touch_stored = ret->inventory->entries[0].touch;
 	}
-	return 0;
+	ret->touched = calloc(ret->manifest->n_tasks + 1, sizeof(*ret->touched));
+	if (!ret->touched)
+		return frem_oom(err);
+	return ret->touch ? touch_set_by_task(ret->touch, ret->manifest, ret->touched, err) : 0;
 }
 
 /* ---- JSON ---- */
@@ -72,37 +79,33 @@ static json_t *object_json(const struct manifest_object *o)
 	return json_pack("{s:I, s:s}", "size", (json_int_t)o->size, "digest", hex);
 }
 
-static json_t *tasks_json(const struct manifest *m)
+static json_t *tasks_json(const struct shown *s)
 {
+	const struct manifest *m = s->manifest;
 	json_t *tasks = json_array();
 
 	for (size_t i = 0; i < m->n_tasks; i++) {
 		const struct manifest_task *t = &m->tasks[i];
+		json_t *touched = s->touch ? json_integer((json_int_t)s->touched[i]) : json_null();
 
 		json_array_append_new(tasks,
-				      json_pack("{s:i, s:i, s:o, s:I, s:I}", "pid", t->pid, "ppid",
-						t->ppid, "comm", ui_json_string(t->comm), "threads",
-						(json_int_t)t->threads, "lazy_pages",
-						(json_int_t)t->lazy_pages));
+				      json_pack("{s:i, s:i, s:o, s:I, s:I, s:o}", "pid", t->pid,
+						"ppid", t->ppid, "comm", ui_json_string(t->comm),
+						"threads", (json_int_t)t->threads, "lazy_pages",
+						(json_int_t)t->lazy_pages, "touch_pages", touched));
 	}
 	return tasks;
 }
 
 static json_t *touch_json(const struct shown *s)
 {
-	const struct touch_set *t = s->touch;
-	uint64_t bytes;
+	json_t *touch;
 
-	if (!t)
+	if (!s->touch)
 		return json_null();
-	bytes = t->pages * PAGE_BYTES;
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:o}", "pages",
-			 (json_int_t)t->pages, "bytes", (json_int_t)bytes, "stored_bytes",
-			 (json_int_t)s->touch_stored, "runs", (json_int_t)t->n_runs, "window_ms",
-			 (json_int_t)t->info.window_ms, "scans", (json_int_t)t->info.scans,
-			 "overhead_ms", t->info.overhead_ms, "frozen_ms", t->info.frozen_ms,
-			 "backend", ui_json_string(t->info.backend), "ended",
-			 ui_json_string(t->info.ended));
+	touch = touch_set_json(s->touch, s->manifest->lazy_pages);
+	json_object_set_new(touch, "stored_bytes", json_integer((json_int_t)s->touch_stored));
+	return touch;
 }
 
 static const char *tcp_text(const struct manifest *m)
@@ -131,7 +134,7 @@ static int answer_shown(const struct shown *s, struct frem_error *err)
 	json_object_set_new(all, "manifest_digest", json_string(digest));
 	json_object_set_new(all, "head", object_json(&m->head));
 	json_object_set_new(all, "pages", object_json(&m->pages));
-	json_object_set_new(all, "tasks", tasks_json(m));
+	json_object_set_new(all, "tasks", tasks_json(s));
 	json_object_set_new(all, "touch", touch_json(s));
 	return ui_answer(all, err);
 }
@@ -146,42 +149,27 @@ static void print_pages(const char *what, uint64_t pages)
 	ui_print("%-13s %llu pages, %s\n", what, (unsigned long long)pages, size);
 }
 
-static void print_touch(const struct shown *s)
+static int print_tasks(const struct shown *s, struct frem_error *err)
 {
-	const struct touch_set *t = s->touch;
-	char size[UNITS_SIZE], stored[UNITS_SIZE], share[UNITS_SIZE], window[UNITS_SIZE];
-
-	if (!t) {
-		ui_print("touch set     none\n");
-		return;
-	}
-	units_bytes(t->pages * PAGE_BYTES, size);
-	units_bytes(s->touch_stored, stored);
-	units_share(t->pages, s->manifest->lazy_pages, share);
-	units_duration(t->info.window_ms, window);
-	ui_print("touch set     %llu pages, %s, %s of the lazy ones; %s stored, %zu runs\n",
-		 (unsigned long long)t->pages, size, share, stored, t->n_runs);
-	ui_print("  window      %s, ended: %s\n", window, t->info.ended);
-	ui_print("  tracker     %s, %u scans, %.2f ms in all, %.2f ms of it frozen\n",
-		 t->info.backend, t->info.scans, t->info.overhead_ms, t->info.frozen_ms);
-}
-
-static int print_tasks(const struct manifest *m, struct frem_error *err)
-{
-	static const char *const titles[] = {">PID", ">PARENT", ">THREADS", ">LAZY", "COMMAND"};
+	static const char *const titles[] = {">PID",  ">PARENT",  ">THREADS",
+					     ">LAZY", ">TOUCHED", "COMMAND"};
+	const struct manifest *m = s->manifest;
 	_cleanup_ui_table_ struct ui_table *t = NULL;
 	int r = ui_table_new(titles, sizeof(titles) / sizeof(*titles), &t, err);
 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < m->n_tasks; i++) {
-		char size[UNITS_SIZE];
+		char size[UNITS_SIZE], share[UNITS_SIZE] = "-";
 
 		units_bytes(m->tasks[i].lazy_pages * PAGE_BYTES, size);
+		if (s->touch)
+			units_share(s->touched[i], m->tasks[i].lazy_pages, share);
 		ui_table_cell(t, "%d", m->tasks[i].pid);
 		ui_table_cell(t, "%d", m->tasks[i].ppid);
 		ui_table_cell(t, "%u", m->tasks[i].threads);
 		ui_table_cell(t, "%s", size);
+		ui_table_cell(t, "%s", share);
 		ui_table_cell(t, "%s", m->tasks[i].comm);
 	}
 	return ui_table_print(t, err);
@@ -191,6 +179,7 @@ static int print_shown(const struct shown *s, struct frem_error *err)
 {
 	const struct manifest *m = s->manifest;
 	char text[CHECKPOINT_TEXT_SIZE], created[21], image[UNITS_SIZE], stored[UNITS_SIZE];
+	int r = 0;
 
 	checkpoint_text(&m->id, text);
 	clock_rfc3339(m->created, created);
@@ -204,9 +193,12 @@ static int print_shown(const struct shown *s, struct frem_error *err)
 	ui_print("image         %s, %s stored\n", image, stored);
 	print_pages("lazy", m->lazy_pages);
 	print_pages("eager", m->eager_pages);
-	print_touch(s);
+	if (s->touch)
+		r = touch_set_print(s->touch, m->lazy_pages, s->touch_stored, err);
+	else
+		ui_print("touch set     none\n");
 	ui_print("\n");
-	return print_tasks(m, err);
+	return r < 0 ? r : print_tasks(s, err);
 }
 
 int cmd_show(struct cmd_context *c, int argc, char **argv, struct frem_error *err)

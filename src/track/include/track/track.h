@@ -7,7 +7,7 @@
  * it, with the tasks running (does what need not be done while they are frozen), tracker_arm()
  * while all tasks are frozen (clears the accessed bits and flushes the TLB, the paper's two steps),
  * tracker_start() as soon as they run again, tracker_stop() when the window closes, then the
- * result. Scans run on a thread of the tracker; all calls come from one thread.
+ * result. Scans run on a thread of the tracker; calls come one at a time.
  */
 #ifndef FREM_TRACK_TRACK_H
 #define FREM_TRACK_TRACK_H
