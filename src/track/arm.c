@@ -36,10 +36,10 @@
 #define PAGE_SIZE (UINT64_C(1) << (YOUNG_UNIT_SHIFT - 9))
 /* A range costs as much as so many pages: smaller gaps are gone over. */
 #define GAP_PAGES 6u
-/* A trifle: one page in so many page tables (of 2 MB each). What was faulted in a moment ago waits
+/* A trifle: one page in so many. What was faulted in a moment ago waits
  * for its place in a queue for each processor, and cannot be made cold until then; it was used just
  * before the checkpoint, and is likely to be used right after. */
-#define TABLES_A_TRIFLE 4u
+#define PAGES_A_TRIFLE 2048u
 
 /* One walk over a process, making cold what it finds if there is a pidfd. */
 struct sweep {
@@ -112,7 +112,7 @@ static int sweep(struct bpf_walker *w, struct sweep *s, struct frem_error *err)
 	int r;
 
 	s->walk.resume = 0;
-	s->walk.tables = 0;
+	s->walk.pages = 0;
 	s->accessed = 0;
 	s->n = 0;
 	do {
@@ -128,7 +128,7 @@ static int sweep(struct bpf_walker *w, struct sweep *s, struct frem_error *err)
 
 static bool a_trifle(const struct sweep *s)
 {
-	return s->accessed <= s->walk.tables / TABLES_A_TRIFLE;
+	return s->accessed <= s->walk.pages / PAGES_A_TRIFLE;
 }
 
 /* What a running process shares with others is cleared as well only if all translations can be

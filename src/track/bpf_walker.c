@@ -288,11 +288,13 @@ static int read_once(struct bpf_walker *w, struct bpf_link *link, struct frem_er
 	bss->replaced = 0;
 	bss->paused = 0;
 	bss->n_tables = 0;
-	bss->cached_unit = 0;
+	bss->n_pages = 0;
+	bss->ended = 0;
 	do {
 		n = read(fd, &none, sizeof(none));
-	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
-	return n < 0 ? frem_fail(err, FREM_FAILED, errno, "reading a BPF iterator") : 0;
+	} while (n < 0 && (errno == EINTR || (errno == EAGAIN && !bss->ended)));
+	return n < 0 && !bss->ended ? frem_fail(err, FREM_FAILED, errno, "reading a BPF iterator")
+				    : 0;
 }
 
 int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take take, void *arg,
@@ -315,7 +317,7 @@ int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take
 		walk->expected = bss->told.identity;
 		walk->flushes = bss->told.flushes;
 	}
-	walk->tables += bss->n_tables;
+	walk->pages += bss->n_pages;
 	taking = clock_ns();
 	walk->read_ns += taking - begin;
 	for (uint32_t i = 0; i < bss->n_records && !r; i++)

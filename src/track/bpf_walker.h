@@ -44,7 +44,7 @@ struct bpf_walk {
 	uint64_t resume;  /* pages below this address are done; 0 at the start */
 	uint64_t until;	  /* no pages from this address on; 0: all */
 	uint64_t flushes; /* of its cached translations so far; told by the first step */
-	uint64_t tables;  /* counted by each step: page tables read, 2 MB of memory each */
+	uint64_t pages;	  /* counted by each step: pages looked at */
 	uint64_t read_ns; /* counted by each step: reading page tables, */
 	uint64_t take_ns; /* and what `take` took */
 };

@@ -20,13 +20,15 @@
 #define PT_LEVELS_MAX 5
 
 #define PT_PRESENT (1ULL << 0)
-#define PT_ACCESSED (1ULL << 5)
+#define PT_ACCESSED_SHIFT 5
+#define PT_ACCESSED (1ULL << PT_ACCESSED_SHIFT)
 #define PT_LEAF (1ULL << 7) /* "page size": at levels 2 and 3 only; at level 1 this bit is PAT */
 /* In an entry that is not present: the page is there, but PROT_NONE. Swap and migration entries
  * always have this bit clear. */
 #define PT_PROT_NONE (1ULL << 8)
 /* Level 1: not a page of the program's own: the zero page, which no image holds (bit 9, Linux's) */
 #define PT_SPECIAL_SHIFT 9
+#define PT_SPECIAL (1ULL << PT_SPECIAL_SHIFT)
 #define PT_FRAME 0x000ffffffffff000ULL
 
 /* Where the direct map starts unless the kernel randomises it: Documentation/arch/x86/x86_64/mm.rst
@@ -55,7 +57,7 @@ static inline __attribute__((always_inline)) __u64 pt_page_present(__u64 entry)
 /* Level 1: 1 where a page is in memory and was accessed; else 0. */
 static inline __attribute__((always_inline)) __u64 pt_page_accessed(__u64 entry)
 {
-	return entry >> 5 & pt_page_present(entry);
+	return entry >> PT_ACCESSED_SHIFT & pt_page_present(entry);
 }
 
 /* Levels above 1: the entry points to a table. */

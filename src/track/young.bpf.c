@@ -43,40 +43,71 @@ __u32 n_records;
 __u32 n_mappings; /* of the process, whatever they are */
 __u32 replaced;	  /* 1: this is not the expected process any more */
 __u32 paused;	  /* 1: read again, from `resume` on */
+__u32 ended;	  /* 1: the read was ended before its time */
 __u32 n_tables;
+__u64 n_pages; /* whose entries were read */
 
-/* The page table last read, so that many small mappings in one unit cost one read. */
-__u64 table[PT_ENTRIES];
+/* What was read last: entries of one page table from a multiple of 8 on, and what they say. */
+__u64 entries[PT_ENTRIES];
 __u64 unit_touched[YOUNG_WORDS];
 __u64 unit_present[YOUNG_WORDS];
-__u64 cached_unit; /* unit + 1 */
 
 /* Units looked at in one call, most of them absent: bounds the hold of the mmap lock, too. */
 #define WALK_STEPS (1u << 15)
 
-/* read_table() and record() are global functions for the verifier's sake: it checks such a function
- * once, not again for every way that leads to it. That makes loading ten times faster. */
-__noinline int read_table(__u64 address)
+/* The accessed pages of eight entries. Nearly always all are pages, and the one bit tells. */
+static __always_inline __u8 accessed_of(const __u64 *e)
 {
-	__u64 wanted = want_present ? ~0ULL : PT_ACCESSED;
-	int i, j;
+	__u64 all = ~0ULL, any = 0, bits = 0;
+	int i;
 
+	for (i = 0; i < 8; i++) {
+		all &= e[i];
+		any |= e[i];
+	}
+	if (all & PT_PRESENT && !(any & PT_SPECIAL)) {
+		for (i = 0; i < 8; i++)
+			bits |= (e[i] & PT_ACCESSED) << i;
+		return bits >> PT_ACCESSED_SHIFT;
+	}
+	for (i = 0; i < 8; i++)
+		bits |= pt_page_accessed(e[i]) << i;
+	return bits;
+}
+
+static __always_inline __u8 present_of(const __u64 *e)
+{
+	__u64 bits = 0;
+	int i;
+
+	for (i = 0; i < 8; i++)
+		bits |= pt_page_present(e[i]) << i;
+	return bits;
+}
+
+/*
+ * Reads entries first * 8 up to end * 8 of a page table. This and record() are global functions for
+ * the verifier's sake: it checks such a function once, not again for every way that leads to it.
+ * That makes loading ten times faster.
+ */
+__noinline int read_table(__u64 table, __u64 first, __u64 end)
+{
+	__u64 i, n = end - first, size = n * 8 * sizeof(*entries);
+
+	if (size > sizeof(entries))
+		return 0;
 	n_tables++;
-	/* On failure the helper has filled the table with zeroes. */
-	bpf_probe_read_kernel(table, sizeof(table), (void *)address);
-	for (i = 0; i < (int)PT_ENTRIES / 8; i++) {
-		__u64 *entries = table + i * 8, any = 0;
-		__u8 touched = 0, present = 0;
+	n_pages += n * 8;
+	/* On failure the helper fills in zeroes. */
+	bpf_probe_read_kernel(entries, size, (void *)(table + first * 8 * sizeof(*entries)));
+	for (i = 0; i < PT_ENTRIES / 8 && i < n; i++) {
+		const __u64 *e = entries + i * 8;
+		__u64 any = e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7];
+		__u64 at = (first + i) & (PT_ENTRIES / 8 - 1);
 
-		for (j = 0; j < 8; j++)
-			any |= entries[j];
-		if (any & wanted)
-			for (j = 0; j < 8; j++) {
-				touched |= pt_page_accessed(entries[j]) << j;
-				present |= pt_page_present(entries[j]) << j;
-			}
-		((__u8 *)unit_touched)[i] = touched;
-		((__u8 *)unit_present)[i] = present;
+		((__u8 *)unit_touched)[at] = any & PT_ACCESSED ? accessed_of(e) : 0;
+		if (want_present)
+			((__u8 *)unit_present)[at] = any ? present_of(e) : 0;
 	}
 	return 0;
 }
@@ -97,8 +128,7 @@ __noinline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
 {
 	__u64 start = unit << YOUNG_UNIT_SHIFT, touched[YOUNG_WORDS], any = 0;
 	__u64 first = (at - start) >> PT_PAGE_SHIFT;
-	__u64 last = end - start >= (1ULL << YOUNG_UNIT_SHIFT) ? YOUNG_UNIT_PAGES
-							       : (end - start) >> PT_PAGE_SHIFT;
+	__u64 last = (end - start) >> PT_PAGE_SHIFT;
 	struct young_record *r = 0;
 	__u32 index = n_records;
 	int i;
@@ -139,7 +169,7 @@ __noinline int record(__u64 unit, __u64 huge, __u64 at, __u64 end)
 /* One unit, or one gap above it. */
 static long walk_step(__u32 i, struct page_walk *w)
 {
-	__u64 unit = w->at >> YOUNG_UNIT_SHIFT, entry;
+	__u64 unit = w->at >> YOUNG_UNIT_SHIFT, entry, border, end;
 	unsigned gap;
 
 	(void)i;
@@ -150,23 +180,24 @@ static long walk_step(__u32 i, struct page_walk *w)
 		resume = w->at;
 		return 1;
 	}
+	border = next_border(w->at, YOUNG_UNIT_SHIFT);
+	end = border < w->end ? border : w->end;
 	entry = find_directory_entry(w, &gap);
 	if (pt_is_leaf(entry)) {
 		read_leaf(entry);
-		cached_unit = 0;
 	} else if (!pt_is_table(entry)) {
 		w->at = next_border(w->at, gap);
 		return 0;
-	} else if (cached_unit != unit + 1) {
-		read_table(direct_map + pt_table_address(entry, encryption));
-		cached_unit = unit + 1;
+	} else {
+		read_table(direct_map + pt_table_address(entry, encryption), pt_index(w->at, 1) / 8,
+			   (pt_index(end - 1, 1) + 8) / 8);
 	}
-	if (record(unit, pt_is_leaf(entry), w->at, w->end)) {
+	if (record(unit, pt_is_leaf(entry), w->at, end)) {
 		paused = 1;
 		resume = w->at;
 		return 1;
 	}
-	w->at = next_border(w->at, YOUNG_UNIT_SHIFT);
+	w->at = border;
 	return 0;
 }
 
@@ -183,6 +214,13 @@ static __always_inline void tell_task(const struct young_identity *id, struct mm
 		told.flushes = mm->context.tlb_gen.counter;
 }
 
+/* Ends the read, with EAGAIN, whatever the iterator would still go through. */
+static __always_inline int end_read(void)
+{
+	ended = 1;
+	return 1;
+}
+
 SEC("iter/task_vma")
 int young_walk(struct bpf_iter__task_vma *ctx)
 {
@@ -191,14 +229,14 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 	struct young_identity id = {};
 	struct page_walk w = {};
 
-	if (!task || !vma || paused || replaced)
+	if (!task || !vma)
 		return 0;
-	/* The iterator may go through several threads of the process: one is enough. It is not
-	 * always the leader, which may have exited before its threads. */
+	/* The iterator goes through all threads of the process: one is enough. It is not always the
+	 * leader, which may have exited before its threads. */
 	if (!thread)
 		thread = (__u32)task->pid;
-	if (thread != (__u32)task->pid)
-		return 0;
+	if (thread != (__u32)task->pid || paused || replaced)
+		return end_read();
 	if (peek_at)
 		peeked = entry_at(peek_at, 0);
 	id.start_time = task->group_leader->start_time;
@@ -210,8 +248,10 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 	if (expected.start_time &&
 	    (id.start_time != expected.start_time || id.exec_id != expected.exec_id)) {
 		replaced = 1;
-		return 0;
+		return end_read();
 	}
+	if (vma->vm_start >= until)
+		return end_read();
 	if (!can_matter(vma))
 		return 0;
 	w.pgd = (__u64)vma->vm_mm->pgd;
@@ -224,5 +264,5 @@ int young_walk(struct bpf_iter__task_vma *ctx)
 		paused = 1;
 		resume = w.at;
 	}
-	return 0;
+	return paused ? end_read() : 0;
 }
