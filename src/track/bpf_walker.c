@@ -287,7 +287,6 @@ static int read_once(struct bpf_walker *w, struct bpf_link *link, struct frem_er
 	bss->n_mappings = 0;
 	bss->replaced = 0;
 	bss->paused = 0;
-	bss->n_tables = 0;
 	bss->n_pages = 0;
 	bss->ended = 0;
 	do {

@@ -44,7 +44,6 @@ __u32 n_mappings; /* of the process, whatever they are */
 __u32 replaced;	  /* 1: this is not the expected process any more */
 __u32 paused;	  /* 1: read again, from `resume` on */
 __u32 ended;	  /* 1: the read was ended before its time */
-__u32 n_tables;
 __u64 n_pages; /* whose entries were read */
 
 /* What was read last: entries of one page table from a multiple of 8 on, and what they say. */
@@ -54,26 +53,6 @@ __u64 unit_present[YOUNG_WORDS];
 
 /* Units looked at in one call, most of them absent: bounds the hold of the mmap lock, too. */
 #define WALK_STEPS (1u << 15)
-
-/* The accessed pages of eight entries. Nearly always all are pages, and the one bit tells. */
-static __always_inline __u8 accessed_of(const __u64 *e)
-{
-	__u64 all = ~0ULL, any = 0, bits = 0;
-	int i;
-
-	for (i = 0; i < 8; i++) {
-		all &= e[i];
-		any |= e[i];
-	}
-	if (all & PT_PRESENT && !(any & PT_SPECIAL)) {
-		for (i = 0; i < 8; i++)
-			bits |= (e[i] & PT_ACCESSED) << i;
-		return bits >> PT_ACCESSED_SHIFT;
-	}
-	for (i = 0; i < 8; i++)
-		bits |= pt_page_accessed(e[i]) << i;
-	return bits;
-}
 
 static __always_inline __u8 present_of(const __u64 *e)
 {
@@ -96,7 +75,6 @@ __noinline int read_table(__u64 table, __u64 first, __u64 end)
 
 	if (size > sizeof(entries))
 		return 0;
-	n_tables++;
 	n_pages += n * 8;
 	/* On failure the helper fills in zeroes. */
 	bpf_probe_read_kernel(entries, size, (void *)(table + first * 8 * sizeof(*entries)));
@@ -175,7 +153,7 @@ static long walk_step(__u32 i, struct page_walk *w)
 	(void)i;
 	if (w->at >= w->end)
 		return 1;
-	if (n_tables >= YOUNG_TABLES) {
+	if (n_pages >= YOUNG_PAGES) {
 		paused = 1;
 		resume = w->at;
 		return 1;

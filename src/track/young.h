@@ -11,8 +11,8 @@
 #define YOUNG_WORDS (YOUNG_UNIT_PAGES / 64)
 
 #define YOUNG_RECORDS 16384u
-/* Page tables read in one go, under one hold of the mmap lock: a GB, about half a millisecond. */
-#define YOUNG_TABLES 512u
+/* Pages looked at in one go, under one hold of the mmap lock: a GB, about half a millisecond. */
+#define YOUNG_PAGES (512u * YOUNG_UNIT_PAGES)
 
 struct young_record {
 	__u64 unit; /* address >> YOUNG_UNIT_SHIFT */
