@@ -45,10 +45,9 @@ static int check_process(pid_t pid, struct frem_error *err)
 /* A tracker that cannot work costs the touch set, not the checkpoint. */
 static void drop_tracker(struct checkpoint_job *job, const struct frem_error *why)
 {
-	log_warning(
-		"tracking: %s%s%s, ignoring: the checkpoint gets no touch set, its first restart "
-		"will record one instead",
-		why->text, why->hint[0] ? "; " : "", why->hint);
+	log_warning("%s%s%s, ignoring: the checkpoint gets no touch set, its first restart "
+		    "will record one instead",
+		    why->text, why->hint[0] ? "; " : "", why->hint);
 	tracker_free(job->tracker);
 	job->tracker = NULL;
 }

@@ -81,7 +81,7 @@ static uint64_t column_ms(unsigned column)
 
 	for (unsigned i = 0; i < column / DECADE; i++)
 		ms *= 10;
-	return ms / 1000;
+	return (ms + 500) / 1000;
 }
 
 static void put_times(char *times, unsigned first, unsigned end)

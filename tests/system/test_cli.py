@@ -114,8 +114,11 @@ def touch_of(manifest, pages=3, padding=0):
             "ended": "image-arrived",
             "window_ms": 72000,
             "scans": 123,
-            "overhead_ms": 4.5,
+            "prepare_ms": 0.5,
             "frozen_ms": 1.25,
+            "scan_ms": 2,
+            "insert_ms": 0.75,
+            "overhead_ms": 4.5,
         },
         separators=(",", ":"),
         sort_keys=True,
@@ -489,14 +492,24 @@ def test_show_as_json(store):
         "pages": 3,
         "bytes": 3 * PAGE,
         "stored_bytes": touch_size,
+        "share": 0.03,
         "runs": 1,
         "window_ms": 72000,
         "scans": 123,
-        "overhead_ms": 4.5,
+        "restarts": 0,
+        "prepare_ms": 0.5,
         "frozen_ms": 1.25,
+        "scan_ms": 2.0,
+        "insert_ms": 0.75,
+        "descriptor_ms": 0.0,
+        "overhead_ms": 4.5,
+        "overhead_share": 6.25e-05,
         "backend": "accessed-bits",
         "ended": "image-arrived",
+        "curve": [{"ms": 10, "pages": 3}, {"ms": 72000, "pages": 3}],
     }
+    touched = [task.pop("touch_pages") for task in shown["tasks"]]
+    assert touched == [3, 0]
     assert shown["tasks"] == json.loads(manifest)["tasks"]
     for member in ("name", "seq", "image_bytes", "lazy_pages", "eager_pages", "kernel", "tcp"):
         assert shown[member] == json.loads(manifest)[member]
@@ -512,10 +525,22 @@ def test_show(store):
     assert (result.returncode, result.stderr) == (OK, b"")
     assert "checkpoint    job@1\n" in shown
     assert "touch set     3 pages, 12.3 kB, 3.0 % of the lazy ones; " in shown
-    assert "1 min 12 s, ended: image-arrived\n" in shown
-    assert shown.splitlines()[-1].split() == ["9", "7", "1", "4.10", "kB", "größe"]
+    assert "  window      1 min 12 s, until the whole image could have arrived\n" in shown
+    assert "  backend     accessed-bits, 123 scans\n" in shown
+    assert "4.50 ms of processor time, 0.0063 % of the window\n" in shown
+    assert "prepare 0.50, frozen 1.25, scans 2.00, insertion 0.75, descriptor 0.00 ms\n" in shown
+    assert shown.splitlines()[-1].split() == ["9", "7", "1", "4.10", "kB", "0", "%", "größe"]
     store.add("plain", 1)
     assert b"touch set     none\n" in run("--store", store.path, "show", "plain").stdout
+
+
+@pytest.mark.parametrize("locale, block", [("C", "#"), ("C.UTF-8", "\u2588")])
+def test_show_draws_the_curve_as_the_locale_can(store, locale, block):
+    store.add("job", 1, touch=True)
+    shown = text_of(run("--store", store.path, "show", "job", LC_ALL=locale).stdout)
+    # from 10 ms to 72 s, ten columns to each power of ten
+    assert "\n  touched     " + " " * 10 + block * 40 + "\n" in shown
+    assert "\n              1 ms      10 ms     100 ms    1 s       10 s\n" in shown
 
 
 def test_show_does_without_a_damaged_touch_set(store):
