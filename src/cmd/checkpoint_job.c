@@ -340,9 +340,22 @@ int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err)
 
 /* ---- the touch object ---- */
 
+/* When the last scan began of those that can have seen what was touched by the end: a scan sees
+ * what was touched since the one before, so that is the first which is not before the end. */
+static uint32_t last_scan_of(const struct touch_set *touch, uint64_t end_ms)
+{
+	uint32_t last = UINT32_MAX;
+
+	for (size_t i = 0; i < touch->n_runs; i++)
+		if (touch->runs[i].ms >= end_ms && touch->runs[i].ms < last)
+			last = touch->runs[i].ms;
+	return last;
+}
+
 /* The tracker may have gone on for longer: what was touched later is not of the window. */
 static void cut_window(struct touch_set *touch, const struct window_end *end)
 {
+	uint32_t last = last_scan_of(touch, end->ms);
 	size_t n = 0;
 
 	snprintf(touch->info.ended, sizeof(touch->info.ended), "%s", end->reason);
@@ -350,10 +363,13 @@ static void cut_window(struct touch_set *touch, const struct window_end *end)
 		return;
 	touch->pages = 0;
 	for (size_t i = 0; i < touch->n_runs; i++) {
-		if (touch->runs[i].ms > end->ms)
+		if (touch->runs[i].ms > last)
 			continue;
 		touch->pages += touch->runs[i].pages;
-		touch->runs[n++] = touch->runs[i];
+		touch->runs[n] = touch->runs[i];
+		if (touch->runs[n].ms > end->ms)
+			touch->runs[n].ms = (uint32_t)end->ms;
+		n++;
 	}
 	touch->n_runs = n;
 	touch->info.window_ms = (uint32_t)end->ms;
