@@ -34,6 +34,8 @@ STATS_FIELDS = {
     "demand_faults": int,
     "stall_ms": float,
     "frames_retried": int,
+    "recorded_pages": int,
+    "recorded_ms": float,
     "rtt_ms": float,
     "bandwidth_bps": float,
 }
