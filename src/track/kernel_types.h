@@ -16,6 +16,11 @@ struct seq_file;
 struct mm_struct {
 	void *pgd;
 	struct {
+		int counter;
+	} mm_users;
+	unsigned long start_brk;
+	unsigned long brk;
+	struct {
 		struct {
 			long long counter;
 		} tlb_gen; /* x86 */
@@ -30,11 +35,40 @@ struct vm_area_struct {
 	struct file *vm_file;
 };
 
+struct upid {
+	int nr;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct task_struct {
 	int pid;
+	struct mm_struct *mm;
+	struct pid *thread_pid;
 	struct task_struct *group_leader;
 	__u64 start_time;
 	__u64 self_exec_id;
+};
+
+/* x86-64: a task's registers where it entered the kernel */
+struct pt_regs {
+	unsigned long di, si, dx, r10, r8;
+	unsigned long orig_ax; /* the number of the system call */
+	unsigned long cs;
+};
+
+struct iov_iter {
+	__u8 iter_type;
+	unsigned long iov_offset;
+	union {
+		const void *__iov; /* struct iovec */
+		void *ubuf;
+	};
+	unsigned long count;
+	unsigned long nr_segs;
 };
 
 struct bpf_iter_meta {
@@ -48,6 +82,11 @@ struct bpf_iter__task_vma {
 };
 
 #pragma clang attribute pop
+
+enum iter_type {
+	ITER_UBUF,
+	ITER_IOVEC,
+};
 
 /* include/linux/mm.h; these have kept their values since long before BPF iterators */
 #define VM_SHARED 0x00000008ul

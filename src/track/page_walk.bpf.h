@@ -61,6 +61,26 @@ static __always_inline __u64 find_directory_entry(struct page_walk *w, unsigned 
 	return entry_at(address, pt_index(w->at, 2));
 }
 
+/* The accessed pages of eight entries. Nearly always all are pages, and the one bit tells. */
+static __always_inline __u8 accessed_of(const __u64 *e)
+{
+	__u64 all = ~0ULL, any = 0, bits = 0;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		all &= e[i];
+		any |= e[i];
+	}
+	if (all & PT_PRESENT && !(any & PT_SPECIAL)) {
+		for (i = 0; i < 8; i++)
+			bits |= (e[i] & PT_ACCESSED) << i;
+		return bits >> PT_ACCESSED_SHIFT;
+	}
+	for (i = 0; i < 8; i++)
+		bits |= pt_page_accessed(e[i]) << i;
+	return bits;
+}
+
 /* The n lowest bits of a word, n from 0 to 64. */
 static __always_inline __u64 low_bits(__u64 n)
 {

@@ -109,6 +109,9 @@ static void obey(const struct child *c, const struct child_command *cmd)
 	case CHILD_EXEC:
 		become_another(c);
 		break;
+	case CHILD_CALL:
+		((child_function)cmd->first)((void *)cmd->end);
+		break;
 	case CHILD_EXIT:
 		if (write(c->from, "", 1) == 1)
 			_exit(0);

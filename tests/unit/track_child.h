@@ -16,7 +16,10 @@ enum child_op {
 	CHILD_SPIN, /* two threads, each on a processor of its own, read their hot pages for ever */
 	CHILD_EXEC, /* becomes another program, which maps the same addresses and writes to all */
 	CHILD_EXIT,
+	CHILD_CALL, /* calls the child_function at address `first` with the address `end` */
 };
+
+typedef void (*child_function)(void *arg);
 
 struct child_command {
 	enum child_op op;

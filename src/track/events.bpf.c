@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Tells what becomes of the tracked address spaces within the window: pages removed, moved, used by
+ * devices, copied to a child. An address space is known by its mm, so threads and vfork children
+ * need no care. For everybody else each program ends after one look-up in a hash map.
+ *
+ * Accessed bits die with the page they belong to, so they are read just before:
+ *  - munmap, mmap, brk and mremap: when they have got the mmap lock for writing. Nobody else can
+ *    change the address space then, so events come in the order in which the changes are made.
+ *  - madvise takes no lock whose taking could be seen: when it is entered.
+ *  - exit and execve: when the kernel begins to take down the address space. It takes the mmap lock
+ *    with no user left, so no access can come after.
+ */
+#include "event.h"
+#include "kernel_types.h"
+#include "page_walk.bpf.h"
+
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define RING_SIZE (4u << 20)
+#define MOST_SPACES 16384u
+
+/* asm/unistd_64.h, and the bit of its x32 variants */
+#define NR_MMAP 9u
+#define NR_MUNMAP 11u
+#define NR_BRK 12u
+#define NR_MREMAP 25u
+#define NR_X32 0x40000000u
+/* The code segment of 64-bit programs (arch/x86/include/asm/segment.h): the numbers above are
+ * theirs. */
+#define CS_64 0x33u
+
+/* asm-generic/mman-common.h, linux/mman.h */
+#define MAP_FIXED 0x10u
+#define MAP_FIXED_NOREPLACE 0x100000u
+#define MREMAP_FIXED 2u
+#define MADV_DONTNEED 4u
+#define MADV_FREE 8u
+#define MADV_DONTNEED_LOCKED 24u
+#define MADV_GUARD_INSTALL 102u
+
+#define IORING_REGISTER_BUFFERS 0u /* linux/io_uring.h */
+#define MOST_BUFFERS 1024u	   /* UIO_MAXIOV */
+#define MOST_STEPS (1u << 23)	   /* of bpf_loop() */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MOST_SPACES);
+	__type(key, __u64); /* the address of an mm */
+	__type(value, __u32);
+} spaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, RING_SIZE);
+} ring SEC(".maps");
+
+/* A page table that is being read. Twice its size: the verifier sees the bounds of where to and how
+ * much is read, not that they belong together. */
+struct table {
+	__u64 entries[2 * PT_ENTRIES];
+	__u8 touched[PT_ENTRIES / 8];
+};
+
+/* One for each program that reads tables: they may interrupt each other. */
+enum slot { SLOT_LOCK, SLOT_MADVISE, SLOT_PROCESS_MADVISE, N_SLOTS };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, N_SLOTS);
+	__type(key, __u32);
+	__type(value, struct table);
+} tables SEC(".maps");
+
+/* Set by the user. */
+__u32 next_space; /* the number of the next child */
+
+/* Told to the user. */
+__u64 lost;	 /* events for which there was no room */
+__u32 own_level; /* how deep in pid namespaces the user is */
+
+/* ---- telling ---- */
+
+static __always_inline void count_lost(void)
+{
+	__sync_fetch_and_add(&lost, 1);
+}
+
+static __always_inline void tell_range(__u32 kind, __u32 space, __u64 start, __u64 end, __u64 to)
+{
+	struct event_range *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count_lost();
+		return;
+	}
+	e->head.kind = kind;
+	e->head.space = space;
+	e->start = start;
+	e->end = end;
+	e->to = to;
+	e->when = kind == EVENT_MOVED ? bpf_ktime_get_ns() : 0;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+/* Keeps the compiler from working out a value that the verifier has to see being bounded. */
+#define OPAQUE(x) asm volatile("" : "+r"(x))
+
+/* Eight pages at a time, from group `first` up to `end`. */
+static __always_inline void read_entries(struct table *t, __u64 address, __u32 first, __u32 end)
+{
+	__u32 n = end - first, i;
+
+	first &= PT_ENTRIES / 8 - 1;
+	OPAQUE(n);
+	if (n > PT_ENTRIES / 8)
+		return;
+	bpf_probe_read_kernel(&t->entries[first * 8], n * 8 * sizeof(__u64),
+			      (void *)(address + first * 8 * sizeof(__u64)));
+	for (i = first; i < end && i < PT_ENTRIES / 8; i++)
+		t->touched[i] = accessed_of(&t->entries[i * 8]);
+}
+
+/*
+ * Tells which pages of a unit are accessed, of those from `pages & 0xffff` up to `pages >> 16`.
+ * table: the kernel's address of the unit's page table; 0: it is one accessed huge page. A global
+ * function, so that the verifier checks it once.
+ */
+__noinline int tell_unit(__u64 table, __u64 unit, __u32 pages, __u32 space, __u32 slot)
+{
+	struct table *t = bpf_map_lookup_elem(&tables, &slot);
+	__u32 first = pages & 0xffff, end = pages >> 16;
+	struct event_sight *e;
+	__u64 any = 0;
+	int i;
+
+	if (!t)
+		return 0;
+	__builtin_memset(t->touched, table ? 0 : 0xff, sizeof(t->touched));
+	if (table)
+		read_entries(t, table, first / 8, (end + 7) / 8);
+	for (i = 0; i < (int)YOUNG_WORDS; i++) {
+		((__u64 *)t->touched)[i] &= word_mask(i, first, end);
+		any |= ((__u64 *)t->touched)[i];
+	}
+	if (!any)
+		return 0;
+	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	if (!e) {
+		count_lost();
+		return 0;
+	}
+	e->head.kind = EVENT_SIGHT;
+	e->head.space = space;
+	e->unit = unit;
+	e->huge = !table;
+	__builtin_memcpy(e->touched, t->touched, sizeof(e->touched));
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+struct sight_walk {
+	struct page_walk w;
+	__u32 space;
+	__u32 slot;
+};
+
+/* One unit, or one gap above it; 1 at the end. A global function like the one above. */
+__noinline int tell_next(struct sight_walk *s)
+{
+	__u64 start, unit, stop, entry, table = 0;
+	__u32 first, end;
+	unsigned gap;
+
+	if (!s || s->w.at >= s->w.end)
+		return 1;
+	start = s->w.at;
+	unit = start >> YOUNG_UNIT_SHIFT;
+	entry = find_directory_entry(&s->w, &gap);
+	s->w.at = next_border(start, gap);
+	if (pt_is_table(entry))
+		table = direct_map + pt_table_address(entry, encryption);
+	else if (!pt_leaf_accessed(entry))
+		return 0;
+	stop = s->w.at < s->w.end ? s->w.at : s->w.end;
+	first = (start >> PT_PAGE_SHIFT) & (PT_ENTRIES - 1);
+	end = first + ((stop - start) >> PT_PAGE_SHIFT);
+	tell_unit(table, unit, first | end << 16, s->space, s->slot);
+	return 0;
+}
+
+static long tell_step(__u32 i, struct sight_walk *s)
+{
+	(void)i;
+	return tell_next(s) != 0;
+}
+
+/* Tells the accessed pages of [start, end), whole pages. */
+static __always_inline void tell_sights(struct mm_struct *mm, __u32 space, __u32 slot, __u64 start,
+					__u64 end)
+{
+	struct sight_walk s = {.space = space, .slot = slot};
+
+	s.w.pgd = (__u64)BPF_CORE_READ(mm, pgd);
+	s.w.at = start;
+	s.w.end = end;
+	bpf_loop(MOST_STEPS, tell_step, &s, 0);
+}
+
+static __always_inline __u64 user_end(void)
+{
+	return 1ULL << (levels * PT_INDEX_BITS + PT_PAGE_SHIFT - 1);
+}
+
+static __always_inline __u64 page_up(__u64 address)
+{
+	return (address + (1ULL << PT_PAGE_SHIFT) - 1) >> PT_PAGE_SHIFT << PT_PAGE_SHIFT;
+}
+
+/* Something is about to remove the pages of [start, start + size); what the kernel would refuse is
+ * left out. */
+static __always_inline void tell_removal(struct mm_struct *mm, __u32 space, __u32 slot, __u64 start,
+					 __u64 size)
+{
+	__u64 end = start + page_up(size);
+
+	if (start & ((1ULL << PT_PAGE_SHIFT) - 1) || end <= start || end > user_end())
+		return;
+	tell_sights(mm, space, slot, start, end);
+	tell_range(EVENT_REMOVED, space, start, end, 0);
+}
+
+static __always_inline __u32 *space_of(struct mm_struct *mm)
+{
+	__u64 key = (__u64)mm;
+
+	return bpf_map_lookup_elem(&spaces, &key);
+}
+
+static __always_inline struct mm_struct *current_mm(void)
+{
+	return bpf_get_current_task_btf()->mm;
+}
+
+/* ---- changes under the mmap lock ---- */
+
+static __always_inline void tell_brk(struct mm_struct *mm, __u32 space, __u64 wanted)
+{
+	__u64 end = page_up(BPF_CORE_READ(mm, brk)), start = page_up(wanted);
+
+	if (wanted >= BPF_CORE_READ(mm, start_brk) && start < end)
+		tell_removal(mm, space, SLOT_LOCK, start, end - start);
+}
+
+/* What mremap moves keeps its accessed bits: here is told only what it removes. */
+static __always_inline void tell_mremap(struct mm_struct *mm, __u32 space, struct pt_regs *regs)
+{
+	__u64 from = regs->di, old_size = page_up(regs->si), new_size = page_up(regs->dx);
+
+	if (!new_size)
+		return;
+	if (regs->r10 & MREMAP_FIXED)
+		tell_removal(mm, space, SLOT_LOCK, regs->r8, new_size);
+	if (new_size < old_size)
+		tell_removal(mm, space, SLOT_LOCK, from + new_size, old_size - new_size);
+}
+
+static __always_inline void tell_change(struct mm_struct *mm, __u32 space)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+
+	if (task->mm != mm || regs->cs != CS_64)
+		return;
+	switch ((__u32)regs->orig_ax & ~NR_X32) {
+	case NR_MUNMAP:
+		tell_removal(mm, space, SLOT_LOCK, regs->di, regs->si);
+		break;
+	case NR_MMAP:
+		if (regs->r10 & MAP_FIXED && !(regs->r10 & MAP_FIXED_NOREPLACE))
+			tell_removal(mm, space, SLOT_LOCK, regs->di, regs->si);
+		break;
+	case NR_BRK:
+		tell_brk(mm, space, regs->di);
+		break;
+	case NR_MREMAP:
+		tell_mremap(mm, space, regs);
+		break;
+	}
+}
+
+static __always_inline int lock_taken(struct mm_struct *mm, int write)
+{
+	int users = BPF_CORE_READ(mm, mm_users.counter);
+	__u64 key = (__u64)mm;
+	__u32 *space, number;
+
+	if (!write && users)
+		return 0;
+	space = space_of(mm);
+	if (!space)
+		return 0;
+	number = *space;
+	if (users) {
+		tell_change(mm, number);
+		return 0;
+	}
+	bpf_map_delete_elem(&spaces, &key);
+	tell_sights(mm, number, SLOT_LOCK, 0, user_end());
+	tell_range(EVENT_GONE, number, 0, 0, 0);
+	return 0;
+}
+
+/* (mm, write, taken) */
+SEC("raw_tp/mmap_lock_acquire_returned")
+int mmap_lock_taken(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (!(ctx->args[2] & 1))
+		return 0;
+	return lock_taken((struct mm_struct *)ctx->args[0], ctx->args[1] & 1);
+}
+
+/* Before Linux 6.11: (mm, path, write, taken). It cannot be attached where there are only three. */
+SEC("raw_tp/mmap_lock_acquire_returned")
+int mmap_lock_taken_path(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (!(ctx->args[3] & 1))
+		return 0;
+	return lock_taken((struct mm_struct *)ctx->args[0], ctx->args[2] & 1);
+}
+
+/* ---- system calls ---- */
+
+struct syscall_enter {
+	__u64 common;
+	__s64 number;
+	__u64 args[6];
+};
+
+struct syscall_exit {
+	__u64 common;
+	__s64 number;
+	__s64 result;
+};
+
+SEC("tp/syscalls/sys_exit_mremap")
+int mremap_done(struct syscall_exit *ctx)
+{
+	__u32 *space = space_of(current_mm());
+	struct pt_regs *regs;
+	__u64 from, old_size, new_size, to = (__u64)ctx->result;
+
+	if (!space || ctx->result < 0)
+		return 0;
+	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	from = regs->di;
+	old_size = page_up(regs->si);
+	new_size = page_up(regs->dx);
+	if (to != from && old_size)
+		tell_range(EVENT_MOVED, *space, from,
+			   from + (new_size < old_size ? new_size : old_size), to);
+	return 0;
+}
+
+static __always_inline int discards(__u64 advice)
+{
+	return advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_DONTNEED_LOCKED ||
+	       advice == MADV_GUARD_INSTALL;
+}
+
+SEC("tp/syscalls/sys_enter_madvise")
+int madvise_entered(struct syscall_enter *ctx)
+{
+	struct mm_struct *mm = current_mm();
+	__u32 *space = space_of(mm);
+
+	if (space && discards((__u32)ctx->args[2]))
+		tell_removal(mm, *space, SLOT_MADVISE, ctx->args[0], ctx->args[1]);
+	return 0;
+}
+
+struct buffer {
+	__u64 start;
+	__u64 size;
+};
+
+struct buffers {
+	struct mm_struct *mm;
+	__u64 list; /* the program's address of an array of struct iovec */
+	__u64 n;
+	__u32 space;
+	__u32 kind;
+};
+
+static __always_inline void tell_used(__u32 space, __u64 start, __u64 size)
+{
+	__u64 end = page_up(start + size);
+
+	start = start >> PT_PAGE_SHIFT << PT_PAGE_SHIFT;
+	if (size && start < end && end <= user_end())
+		tell_range(EVENT_USED, space, start, end, 0);
+}
+
+static long buffer_step(__u32 i, struct buffers *b)
+{
+	struct buffer one;
+
+	if (i >= b->n ||
+	    bpf_probe_read_user(&one, sizeof(one), (void *)(b->list + i * sizeof(one))))
+		return 1;
+	if (b->kind == EVENT_USED)
+		tell_used(b->space, one.start, one.size);
+	else
+		tell_removal(b->mm, b->space, SLOT_PROCESS_MADVISE, one.start, one.size);
+	return 0;
+}
+
+static __always_inline void tell_buffers(__u32 kind, __u64 list, __u64 n)
+{
+	struct buffers b = {.mm = current_mm(), .list = list, .n = n, .kind = kind};
+	__u32 *space = space_of(b.mm);
+
+	if (!space)
+		return;
+	b.space = *space;
+	bpf_loop(MOST_BUFFERS, buffer_step, &b, 0);
+}
+
+SEC("tp/syscalls/sys_enter_process_madvise")
+int process_madvise_entered(struct syscall_enter *ctx)
+{
+	if (discards((__u32)ctx->args[3]))
+		tell_buffers(EVENT_REMOVED, ctx->args[1], ctx->args[2]);
+	return 0;
+}
+
+/* ---- pages that the kernel or a device uses ---- */
+
+SEC("tp/syscalls/sys_enter_vmsplice")
+int vmsplice_entered(struct syscall_enter *ctx)
+{
+	tell_buffers(EVENT_USED, ctx->args[1], ctx->args[2]);
+	return 0;
+}
+
+SEC("tp/syscalls/sys_enter_io_uring_register")
+int io_uring_register_entered(struct syscall_enter *ctx)
+{
+	if ((__u32)ctx->args[1] == IORING_REGISTER_BUFFERS)
+		tell_buffers(EVENT_USED, ctx->args[2], ctx->args[3]);
+	return 0;
+}
+
+struct segments {
+	__u64 list; /* the kernel's copy of the array of struct iovec */
+	__u64 n;
+	__u64 skip; /* bytes of the first one */
+	__u64 left;
+	__u32 space;
+};
+
+static long segment_step(__u32 i, struct segments *s)
+{
+	struct buffer one;
+
+	if (i >= s->n || !s->left ||
+	    bpf_probe_read_kernel(&one, sizeof(one), (void *)(s->list + i * sizeof(one))))
+		return 1;
+	if (s->skip >= one.size) {
+		s->skip -= one.size;
+		return 0;
+	}
+	one.start += s->skip;
+	one.size -= s->skip;
+	s->skip = 0;
+	if (one.size > s->left)
+		one.size = s->left;
+	s->left -= one.size;
+	tell_used(s->space, one.start, one.size);
+	return 0;
+}
+
+/* Every direct read and write of a file on a file system that uses iomap, however it was asked for:
+ * read, readv, preadv2, io_submit, io_uring. */
+SEC("raw_tp/iomap_dio_rw_begin")
+int direct_io_begins(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct iov_iter *iter = (struct iov_iter *)ctx->args[1];
+	__u32 *space = space_of(current_mm());
+	struct segments s = {};
+	__u8 type;
+
+	if (!space)
+		return 0;
+	s.space = *space;
+	s.skip = BPF_CORE_READ(iter, iov_offset);
+	s.left = BPF_CORE_READ(iter, count);
+	type = BPF_CORE_READ(iter, iter_type);
+	if (type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
+		tell_used(s.space, (__u64)BPF_CORE_READ(iter, ubuf) + s.skip, s.left);
+	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
+		s.list = (__u64)BPF_CORE_READ(iter, __iov);
+		s.n = BPF_CORE_READ(iter, nr_segs);
+		bpf_loop(MOST_BUFFERS, segment_step, &s, 0);
+	}
+	return 0;
+}
+
+/* ---- children ---- */
+
+/* A task's pid as the user sees it, 0 if it cannot. */
+static __always_inline __u32 visible_pid(struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	__u64 at = (__u64)pid + bpf_core_field_offset(pid->numbers) +
+		   own_level * bpf_core_type_size(struct upid) +
+		   bpf_core_field_offset(struct upid, nr);
+	__u32 nr = 0;
+
+	if (BPF_CORE_READ(pid, level) >= own_level)
+		bpf_probe_read_kernel(&nr, sizeof(nr), (void *)at);
+	return nr;
+}
+
+static __always_inline void tell_child(__u32 space, __u32 number, struct task_struct *child)
+{
+	struct event_forked *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count_lost();
+		return;
+	}
+	e->head.kind = EVENT_FORKED;
+	e->head.space = space;
+	e->child = number;
+	e->pid = visible_pid(child);
+	e->identity.start_time = BPF_CORE_READ(child, start_time);
+	e->identity.exec_id = BPF_CORE_READ(child, self_exec_id);
+	e->identity.mm = (__u64)BPF_CORE_READ(child, mm);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+}
+
+/* Its accessed bits are its own: fork copies page tables with all of them clear. It has not run
+ * yet, so no event of its own comes before this one. */
+SEC("raw_tp/sched_process_fork")
+int forked(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *child = (struct task_struct *)ctx->args[1];
+	__u64 mm = (__u64)BPF_CORE_READ(child, mm);
+	struct mm_struct *parent_mm = current_mm();
+	__u32 *space, number;
+
+	if (!mm || mm == (__u64)parent_mm)
+		return 0;
+	space = space_of(parent_mm);
+	if (!space)
+		return 0;
+	number = __sync_fetch_and_add(&next_space, 1);
+	if (bpf_map_update_elem(&spaces, &mm, &number, BPF_ANY)) {
+		count_lost();
+		return 0;
+	}
+	tell_child(*space, number, child);
+	return 0;
+}
+
+SEC("syscall")
+int find_own_level(void *ctx)
+{
+	(void)ctx;
+	own_level = bpf_get_current_task_btf()->thread_pid->level;
+	return 0;
+}
