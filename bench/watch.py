@@ -9,12 +9,12 @@ PERIOD = 0.005
 
 
 class Watch:
-    """Samples a job's progress and state on a thread; times are time.monotonic()."""
+    """Samples a job's progress on a thread, and who holds it; times are time.monotonic()."""
 
     def __init__(self, job):
         self.job = job
         self.samples = []  # (time, progress)
-        self.held = None  # the last time at which it was seen stopped by a tracer
+        self.held = 0  # the last time at which it was seen held, by a dump
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -28,17 +28,17 @@ class Watch:
 
     def _run(self):
         while not self.stopping.wait(PERIOD):
-            state = state_of(self.job.pid)
-            if state is None:
+            tracer = tracer_of(self.job.pid)
+            if tracer is None:
                 continue
             self.samples.append((time.monotonic(), self.job.progress()))
-            if state in "tT":
+            if tracer:
                 self.held = self.samples[-1][0]
 
     def went_on(self):
-        """When it ran again, after a dump or a restore. What it had done by then, too."""
+        """When it ran again after the dump or the restore, and how far it was then."""
         times = [t for t, _ in self.samples]
-        return self.samples[min(bisect.bisect_right(times, self.held or 0), len(times) - 1)]
+        return self.samples[min(bisect.bisect_right(times, self.held), len(times) - 1)]
 
     def _steps(self):
         """The samples from then on at which its progress was a new one."""
@@ -74,10 +74,11 @@ def _between(xs, ys, x):
     return ys[i - 1] + share * (ys[i] - ys[i - 1])
 
 
-def state_of(pid):
-    """The state letter in /proc, or None."""
+def tracer_of(pid):
+    """The pid of its tracer (CRIU traces what it dumps, from the freeze on until it lets go), 0 without
+    one, None where there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="latin-1") as f:
-            return f.read().rpartition(")")[2].split()[0]
-    except OSError:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
+            return int(next(line for line in f if line.startswith("TracerPid")).split()[1])
+    except (OSError, StopIteration):
         return None
