@@ -17,6 +17,7 @@
 #include "encode.h"
 #include "find_checkpoint.h"
 #include "interrupt.h"
+#include "missing_memory.h"
 #include "process.h"
 #include "touch_object.h"
 
@@ -183,6 +184,9 @@ int checkpoint_job_dump(struct checkpoint_job *job, struct frem_error *err)
 	struct frem_error soft = {0};
 	int r;
 
+	r = missing_memory_wait(job->o->pid, job->progress, err);
+	if (r < 0)
+		return r;
 	hand_over(job);
 	progress_report(job->progress, "dumping", 0, 0);
 	if (job->tracker)

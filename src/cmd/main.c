@@ -34,6 +34,7 @@ static const struct cmd commands[] = {
 	{"restart", cmd_restart, "NAME[@N] [options]",
 	 "restart a program from its checkpoint, fetching its memory while it runs",
 	 "  --resume MODE     when the program runs: now (default), touch-set or full\n"
+	 "  --record WHEN     record a touch set: auto (default), off, or a time like 30s\n"
 	 "  --detach          leave the program running in the background\n"
 	 "  --stats FILE      write times and counters as JSON\n"
 	 "  --tcp MODE        connections: close or established (default: as checkpointed)\n"},

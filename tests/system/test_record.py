@@ -83,9 +83,9 @@ def untracked(frem, v, name="job"):
 
 def test_second_restart_is_fast(frem, victim, hosts, store_dir, tmp_path):
     """Far from the store: what the first restart waited for page by page, the second has."""
-    v = victim("touch_tenth", 12)
+    v = victim("touch_tenth", 10)
     untracked(frem.at(store_dir), v)
-    both = hosts(100, 6)
+    both = hosts(50, 4)
     stats = []
     with lab.Served(store_dir, both.ip_a, both.a) as served:
         there = frem.at(served.url, namespace=both.b)
@@ -104,10 +104,10 @@ def test_second_restart_is_fast(frem, victim, hosts, store_dir, tmp_path):
     assert first["recorded_pages"] == pytest.approx(first["pages_total"] / 10, rel=0.05)
     assert second["pages_touch"] == first["recorded_pages"]
     # many a fault of the first waited for bulk data that was on its way
-    assert first["demand_faults"] >= 3
+    assert first["demand_faults"] >= 2
     assert second["demand_faults"] <= first["demand_faults"] / 2
-    assert second["stall_ms"] < first["stall_ms"] / 2
-    assert second["recorded_ms"] > 1500, "the image takes two seconds"
+    assert second["stall_ms"] < first["stall_ms"] / 4
+    assert second["recorded_ms"] > 1500, "the image takes two seconds and a half"
     assert second["recorded_pages"] == pytest.approx(first["recorded_pages"], rel=0.05)
     assert (touch["backend"], touch["ended"]) == ("restart", "asked")
     assert touch["window_ms"] == pytest.approx(first["recorded_ms"], abs=2)
@@ -201,6 +201,20 @@ def test_detached(stored, victim, store_dir, tmp_path):
     touch = touch_of(stored)
     assert (touch["backend"], touch["ended"]) == ("restart", "asked")
     assert touch["pages"] == stats["recorded_pages"] > 0
+    v.assert_runs()
+    v.kill()
+
+
+def test_checkpoint_while_recording(stored, victim):
+    """A checkpoint waits until all memory is in: what is kept back is never taken for zeros."""
+    v = victim("touch_tenth", 20)
+    untracked(stored, v)
+    lazy = stored.json("show", "job@1")["lazy_pages"]
+    stored.run("restart", "job", "--detach", "--record", "2s")
+    stored.checkpoint(v, "job", "--window", "off")
+    v.kill()
+    assert stored.json("show", "job@2")["lazy_pages"] == pytest.approx(lazy, rel=0.01)
+    stored.run("restart", "job", "--detach", "--record", "off")
     v.assert_runs()
     v.kill()
 
