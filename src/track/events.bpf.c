@@ -62,7 +62,7 @@ struct {
 /* A page table that is being read. Twice its size: the verifier sees the bounds of where to and how
  * much is read, not that they belong together. */
 struct table {
-	__u64 entries[2 * PT_ENTRIES];
+	struct entry_group groups[2 * PT_ENTRIES / 8];
 	__u8 touched[PT_ENTRIES / 8];
 };
 
@@ -119,10 +119,10 @@ static __always_inline void read_entries(struct table *t, __u64 address, __u32 f
 	OPAQUE(n);
 	if (n > PT_ENTRIES / 8)
 		return;
-	bpf_probe_read_kernel(&t->entries[first * 8], n * 8 * sizeof(__u64),
-			      (void *)(address + first * 8 * sizeof(__u64)));
+	bpf_probe_read_kernel(&t->groups[first], n * sizeof(*t->groups),
+			      (void *)(address + first * sizeof(*t->groups)));
 	for (i = first; i < end && i < PT_ENTRIES / 8; i++)
-		t->touched[i] = accessed_of(&t->entries[i * 8]);
+		t->touched[i] = (__u8)accessed_of(&t->groups[i]);
 }
 
 /*

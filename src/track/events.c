@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,10 +185,29 @@ void events_attach(struct events *e)
 			   pins ? "" : " pinned,", direct ? "" : " used by direct I/O,");
 }
 
+static void *detach(void *link)
+{
+	bpf_link__destroy(link);
+	return NULL;
+}
+
+/* Detaching from a system call's tracepoint waits for some 60 ms, until no processor can be in it
+ * any more: all at once that is waited for once. */
 void events_detach(struct events *e)
 {
-	while (e->n_links)
-		bpf_link__destroy(e->links[--e->n_links]);
+	pthread_t threads[MOST_LINKS];
+	size_t n = 0;
+
+	while (e->n_links) {
+		struct bpf_link *link = e->links[--e->n_links];
+
+		if (pthread_create(&threads[n], NULL, detach, link))
+			bpf_link__destroy(link);
+		else
+			n++;
+	}
+	while (n)
+		pthread_join(threads[--n], NULL);
 }
 
 /* ---- telling ---- */

@@ -83,7 +83,8 @@ __noinline int read_table(__u64 table, __u64 first, __u64 end)
 		__u64 any = e[0] | e[1] | e[2] | e[3] | e[4] | e[5] | e[6] | e[7];
 		__u64 at = (first + i) & (PT_ENTRIES / 8 - 1);
 
-		((__u8 *)unit_touched)[at] = any & PT_ACCESSED ? accessed_of(e) : 0;
+		((__u8 *)unit_touched)[at] =
+			any & PT_ACCESSED ? accessed_of((const struct entry_group *)e) : 0;
 		if (want_present)
 			((__u8 *)unit_present)[at] = any ? present_of(e) : 0;
 	}

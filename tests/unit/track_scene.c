@@ -150,15 +150,21 @@ void scene_free(struct scene *s)
 	munmap(s->numbers, PAGE);
 }
 
-void scene_expect(const struct scene *s, ...)
+void scene_found(const struct scene *s, bool *found)
 {
-	bool found[SCENE_PAGES] = {}, want[SCENE_PAGES] = {};
-	unsigned wrong = 0;
-	va_list args;
-
+	memset(found, 0, SCENE_PAGES * sizeof(*found));
 	for (size_t i = 0; i < s->set->n_runs; i++)
 		for (uint32_t k = 0; k < s->set->runs[i].pages; k++)
 			found[s->set->runs[i].first + k] = true;
+}
+
+void scene_expect(const struct scene *s, ...)
+{
+	bool found[SCENE_PAGES], want[SCENE_PAGES] = {};
+	unsigned wrong = 0;
+	va_list args;
+
+	scene_found(s, found);
 	va_start(args, s);
 	for (int first; (first = va_arg(args, int)) >= 0;)
 		for (int end = va_arg(args, int); first < end; first++)

@@ -38,6 +38,8 @@ void scene_last(const struct scene *s, scene_function act);
 void scene_end(struct scene *s);
 void scene_free(struct scene *s);
 
+/* Which of the image's SCENE_PAGES pages were found. */
+void scene_found(const struct scene *s, bool *found);
 /* Of the image's pages, exactly those of a list of ranges [first, end) were found; -1 ends it. */
 void scene_expect(const struct scene *s, ...);
 
