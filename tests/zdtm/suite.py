@@ -23,6 +23,7 @@ MODES = {  # how the memory gets to the daemon
     "lazy": ["--lazy-pages"],  # it reads the image directory
     "remote": ["--remote-lazy-pages"],  # from a page server, which reads the image directory
     "migrate": ["--lazy-migrate"],  # from the dump, which serves the memory of the frozen tasks
+    "plain": [],  # not lazily: what fails here as well is not the daemon's fault
     "pre": ["--lazy-pages", "--pre", "2"],  # the image has parents
     "dedup": ["--lazy-pages", "--pre", "2", "--dedup"],  # with holes where a child has the page
 }
@@ -31,10 +32,11 @@ PASS, FAIL, SKIP = "pass", "fail", "skip"
 
 RUN = re.compile(r"^=== Run \d+/\d+ [=-]+ (\S+)")
 SKIPPING = re.compile(r"^Skipping (zdtm/\S+) \((.*)\)$")
-PASSED = re.compile(r"^=+ Test (\S+) PASS =+$")
-FAILED = re.compile(r"^#+ Test (\S+) FAIL at (.*?) #+$")
+PASSED = re.compile(r"^=* ?Test (\S+) PASS =*$")  # a long line has nothing around it
+FAILED = re.compile(r"^#* ?Test (\S+) FAIL at (.*?) #*$")
 # first, since CRIU says it whatever happens where it lacks CAP_SYS_RESOURCE
 HARMLESS = re.compile(r"rlimit: Can't setup RLIMIT_NOFILE|address already assigned", re.I)
+RAISED = re.compile(r"^[\w.]*(Error|Exception|Expired|exc)\b")
 ERROR = re.compile(r"Error \(.*?\): (.*?)['\"]?$")
 
 WRAPPER = """#!/bin/sh
@@ -156,7 +158,7 @@ class Batch:
     def _close(self):
         if not self._test:
             return
-        verdict = self._verdict or Outcome(FAIL, next((x for x in reversed(self._lines) if x), ""))
+        verdict = self._verdict or Outcome(FAIL, self._last_words())
         verdict.seconds = round(time.monotonic() - self._since, 2)
         verdict.served = self._suite.starts() - self._served
         if verdict.result == FAIL:
@@ -166,6 +168,11 @@ class Batch:
         self.outcomes[self._test] = verdict
         self._test, self._verdict = None, None
 
+    def _last_words(self):
+        """Of a run without a verdict: what zdtm.py has died of."""
+        raised = [x for x in self._lines if RAISED.match(x)]
+        return raised[-1] if raised else "ended without a verdict"
+
     def _keep(self):
         name = os.path.join(self._keep_in, self._test.replace("/", "_") + ".log")
         os.makedirs(self._keep_in, exist_ok=True)
@@ -174,7 +181,7 @@ class Batch:
 
 
 class Suite:
-    """The unpacked and built suite in directory/src."""
+    """The unpacked and built suite in directory/src. Tests can be run inside of it as a context."""
 
     def __init__(self, directory, criu, limit=120.0):
         self.directory = os.path.join(directory, "src", "test")
@@ -183,12 +190,15 @@ class Suite:
         self._private = os.path.join(directory, "tmp")
         self._started = os.path.join(directory, "started")
         self._batch = None
+
+    def __enter__(self):
         for scratch in (self.logs, self._private):
             shutil.rmtree(scratch, ignore_errors=True)
         os.makedirs(self._private)
         os.chmod(self._private, 0o1777)
+        return self
 
-    def close(self):
+    def __exit__(self, *_):
         if self._batch:
             self._batch.end()
         shutil.rmtree(self._private, ignore_errors=True)
