@@ -82,24 +82,26 @@ static void ask_one(void *arg, int dir_fd)
 		a->owners[a->n++] = (struct pollfd){.fd = fd, .events = POLLIN};
 }
 
-/* Takes the answers that are there; returns how many owners still owe one. */
+/* Takes the answers that are there; returns how many owners are still at work. */
 static nfds_t take_answers(struct asking *a, uint32_t *highest)
 {
-	nfds_t owing = 0;
+	nfds_t open = 0;
 
 	for (nfds_t i = 0; i < a->n; i++) {
 		struct pollfd *p = &a->owners[i];
 		uint32_t seq;
 
 		if (p->fd >= 0 && p->revents) {
-			if (recv(p->fd, &seq, sizeof(seq), 0) == sizeof(seq) && seq > *highest)
-				*highest = seq;
-			close(p->fd);
-			p->fd = -1;
+			if (recv(p->fd, &seq, sizeof(seq), 0) == sizeof(seq)) {
+				*highest = seq > *highest ? seq : *highest;
+			} else {
+				close(p->fd);
+				p->fd = -1;
+			}
 		}
-		owing += p->fd >= 0;
+		open += p->fd >= 0;
 	}
-	return owing;
+	return open;
 }
 
 uint32_t handover_ask(const struct rundir *own, const struct handover_request *r)
@@ -107,20 +109,20 @@ uint32_t handover_ask(const struct rundir *own, const struct handover_request *r
 	uint64_t start = clock_ns();
 	struct asking a = {.request = r};
 	uint32_t highest = 0;
-	nfds_t owing;
+	nfds_t open;
 
 	rundir_others(own, ask_one, &a);
-	owing = a.n;
-	while (owing) {
+	open = a.n;
+	while (open) {
 		int left = HANDOVER_MS - (int)clock_ms_since(start);
 
 		if (left <= 0 || (poll(a.owners, a.n, left) < 0 && errno != EINTR))
 			break;
-		owing = take_answers(&a, &highest);
+		open = take_answers(&a, &highest);
 	}
 	if (a.n)
-		log_info("asked %u other tracking windows in %.1f ms, %u did not answer",
-			 (unsigned)a.n, clock_ms_since(start), (unsigned)owing);
+		log_info("asked %u other tracking windows in %.1f ms, %u did not close in time",
+			 (unsigned)a.n, clock_ms_since(start), (unsigned)open);
 	for (nfds_t i = 0; i < a.n; i++)
 		cleanup_close(&a.owners[i].fd);
 	free(a.owners);

@@ -31,8 +31,9 @@ struct handover_request {
 void handover_request_init(struct handover_request *r, pid_t pid, const char *store,
 			   const char *name);
 /*
- * Asks all windows beside our run directory. Returns the highest number that a checkpoint of the
- * same job has taken, stored or not; 0 where there is none.
+ * Asks all windows beside our run directory, and waits until those of the program are closed.
+ * Returns the highest number that a checkpoint of the same job has taken, stored or not; 0 where
+ * there is none.
  */
 uint32_t handover_ask(const struct rundir *own, const struct handover_request *r);
 
@@ -40,7 +41,8 @@ uint32_t handover_ask(const struct rundir *own, const struct handover_request *r
 
 /* The listening socket; not blocking. */
 int handover_listen(const struct rundir *own, int *ret_fd, struct frem_error *err);
-/* Takes one request; *ret_fd is for the answer. False where there is none that makes sense. */
+/* Takes one request. False where there is none that makes sense. *ret_fd is for the answer, and is
+ * to be closed as soon as there is nothing to wait for. */
 bool handover_accept(int listen_fd, struct handover_request *ret, int *ret_fd);
 /* seq: the number that the owner's checkpoint has taken if it is of the same job, else 0. */
 void handover_answer(int fd, uint32_t seq);

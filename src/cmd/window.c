@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "window.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,14 +20,14 @@
 #include "window_tasks.h"
 
 #define WATCH_MS 50 /* how often the tracker is asked, by the thread and by who waits */
-#define LOOK_MS 250 /* how often the tasks are looked at, which reads /proc */
+#define LOOK_MS 250 /* the tasks are looked at not more often than that */
+#define LOOK_SHARE 1000
 
 struct window {
 	uint8_t job[DIGEST_SIZE];
 	uint32_t seq;
 	uint64_t opened_ns;
 	uint64_t limit_ms;
-	uint64_t looked_ms; /* the thread's */
 	int listen_fd;
 	int quit_fd;
 	pthread_t thread;
@@ -34,6 +35,7 @@ struct window {
 	pthread_mutex_t lock; /* over all below, and all that the tracker is asked */
 	struct tracker *tracker;
 	struct window_tasks tasks;
+	uint64_t next_look_ns;
 	const char *reason; /* NULL: it is open */
 	uint64_t closed_ms;
 };
@@ -49,9 +51,10 @@ static void close_locked(struct window *w, const char *reason)
 	if (w->reason)
 		return;
 	window_tasks_look(&w->tasks);
-	tracker_stop(w->tracker, reason);
 	w->closed_ms = open_for_ms(w);
 	w->reason = reason;
+	tracker_stop(w->tracker, reason);
+	log_debug("the window was closed in %" PRIu64 " ms", open_for_ms(w) - w->closed_ms);
 }
 
 static void close_window(struct window *w, const char *reason)
@@ -73,27 +76,32 @@ static bool is_open(struct window *w)
 
 /* ---- the thread ---- */
 
-static bool time_to_look(struct window *w, uint64_t ms)
+/* Reads of /proc add up where there are many tasks: they take a thousandth of the time at most. */
+static void look_at_tasks(struct window *w)
 {
-	if (ms - w->looked_ms < LOOK_MS)
-		return false;
-	w->looked_ms = ms;
-	return true;
+	uint64_t start = clock_ns();
+
+	if (start < w->next_look_ns)
+		return;
+	window_tasks_look(&w->tasks);
+	w->next_look_ns = start + (clock_ns() - start) * LOOK_SHARE;
+	if (w->next_look_ns < start + LOOK_MS * NSEC_PER_MSEC)
+		w->next_look_ns = start + LOOK_MS * NSEC_PER_MSEC;
 }
 
 /* With the lock held: why the window is to close, or NULL. */
 static const char *reason_to_close(struct window *w)
 {
 	enum track_state state = tracker_poll(w->tracker, NULL);
-	uint64_t ms = open_for_ms(w);
 
 	if (state == TRACK_SATURATED)
 		return "saturated";
 	if (state == TRACK_ENDED)
 		return "program-ended";
-	if (w->limit_ms && ms >= w->limit_ms)
+	if (w->limit_ms && open_for_ms(w) >= w->limit_ms)
 		return "asked";
-	return time_to_look(w, ms) && !window_tasks_look(&w->tasks) ? "program-ended" : NULL;
+	look_at_tasks(w);
+	return NULL;
 }
 
 static void close_if_over(struct window *w)
@@ -114,11 +122,11 @@ static void hand_over(struct window *w)
 
 	if (!handover_accept(w->listen_fd, &next, &fd))
 		return;
+	handover_answer(fd, memcmp(next.job, w->job, sizeof(w->job)) ? 0 : w->seq);
 	pthread_mutex_lock(&w->lock);
 	if (window_tasks_overlap(&w->tasks, (pid_t)next.pid, next.start))
 		close_locked(w, "next-checkpoint");
 	pthread_mutex_unlock(&w->lock);
-	handover_answer(fd, memcmp(next.job, w->job, sizeof(w->job)) ? 0 : w->seq);
 	close(fd);
 }
 

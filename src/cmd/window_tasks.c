@@ -42,7 +42,7 @@ static char look(struct window_tasks *t, struct window_task *task)
 	return 0;
 }
 
-bool window_tasks_look(struct window_tasks *t)
+void window_tasks_look(struct window_tasks *t)
 {
 	size_t left = 0, stopped = 0;
 
@@ -54,7 +54,6 @@ bool window_tasks_look(struct window_tasks *t)
 	}
 	if (left && left == stopped)
 		t->stopped = true;
-	return left;
 }
 
 bool window_tasks_overlap(const struct window_tasks *t, pid_t pid, uint64_t start)

@@ -26,8 +26,8 @@ struct window_tasks {
 
 int window_tasks_init(struct window_tasks *t, const pid_t *pids, size_t n, struct frem_error *err);
 void window_tasks_done(struct window_tasks *t);
-/* Looks at all of them; false where none is left that could touch pages of the image. */
-bool window_tasks_look(struct window_tasks *t);
+/* Looks at all of them. */
+void window_tasks_look(struct window_tasks *t);
 /* Is this process one of them, or in one tree with the root? start: to be sure which it is. */
 bool window_tasks_overlap(const struct window_tasks *t, pid_t pid, uint64_t start);
 

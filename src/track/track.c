@@ -39,8 +39,8 @@ struct armed_task {
 };
 
 /*
- * Between tracker_start() and the join in end_scans() everything here but `lock` and the members
- * below it belongs to the scan thread.
+ * Between tracker_start() and join_thread() everything here but `lock` and the members below
+ * it belongs to the scan thread.
  */
 struct tracker {
 	struct backend *backend;
@@ -65,6 +65,8 @@ struct tracker {
 	pthread_cond_t wake;
 	bool stopping;
 	bool last_scan;
+	bool scanned; /* the last scan is done */
+	_Atomic pid_t tid;
 	_Atomic enum track_state state;
 	_Atomic uint64_t pages;
 };
@@ -278,13 +280,22 @@ static uint64_t tend(struct tracker *t)
 	return t->backend->ops->tend ? t->backend->ops->tend(t->backend, t->set) : UINT64_MAX;
 }
 
+static void tell_scanned(struct tracker *t)
+{
+	pthread_mutex_lock(&t->lock);
+	t->scanned = true;
+	pthread_cond_broadcast(&t->wake);
+	pthread_mutex_unlock(&t->lock);
+}
+
 static void *scan_thread(void *arg)
 {
 	struct tracker *t = arg;
 	uint64_t gap = FIRST_GAP_NS, due = t->start + gap, next = due;
 
 	pthread_setname_np(pthread_self(), "frem-track");
-	setpriority(PRIO_PROCESS, (id_t)gettid(), SCAN_NICE);
+	t->tid = gettid();
+	setpriority(PRIO_PROCESS, (id_t)t->tid, SCAN_NICE);
 	while (!wait_until(t, next) && t->state != TRACK_ENDED) {
 		uint64_t cpu = thread_cpu_ns();
 
@@ -298,6 +309,7 @@ static void *scan_thread(void *arg)
 	}
 	if (t->last_scan && t->state != TRACK_ENDED)
 		scan(t);
+	tell_scanned(t);
 	if (t->backend->ops->finish)
 		t->backend->ops->finish(t->backend, t->set);
 	t->cpu_ns += thread_cpu_ns();
@@ -328,31 +340,49 @@ enum track_state tracker_poll(struct tracker *t, uint64_t *ret_pages)
 	return t->state;
 }
 
-static void end_scans(struct tracker *t, bool last_scan)
+/* With the lock held. */
+static void tell_to_stop(struct tracker *t, bool last_scan)
+{
+	if (t->stopping)
+		return;
+	t->stopping = true;
+	t->last_scan = last_scan;
+	pthread_cond_broadcast(&t->wake);
+}
+
+/* The next checkpoint may wait for it: the last scan is in haste, and letting go of the kernel,
+ * which takes far longer, is left to the thread. */
+void tracker_stop(struct tracker *t, const char *ended)
+{
+	if (t->running) {
+		pthread_mutex_lock(&t->lock);
+		tell_to_stop(t, true);
+		if (t->tid)
+			setpriority(PRIO_PROCESS, (id_t)t->tid, 0);
+		while (!t->scanned)
+			pthread_cond_wait(&t->wake, &t->lock);
+		pthread_mutex_unlock(&t->lock);
+		t->stop = clock_ns();
+	}
+	snprintf(t->ended, sizeof(t->ended), "%s", ended);
+}
+
+static void join_thread(struct tracker *t)
 {
 	if (!t->running)
 		return;
 	pthread_mutex_lock(&t->lock);
-	t->stopping = true;
-	t->last_scan = last_scan;
-	pthread_cond_signal(&t->wake);
+	tell_to_stop(t, false);
 	pthread_mutex_unlock(&t->lock);
 	pthread_join(t->thread, NULL);
 	t->running = false;
-	t->stop = clock_ns();
-}
-
-void tracker_stop(struct tracker *t, const char *ended)
-{
-	end_scans(t, true);
-	snprintf(t->ended, sizeof(t->ended), "%s", ended);
 }
 
 void tracker_free(struct tracker *t)
 {
 	if (!t)
 		return;
-	end_scans(t, false);
+	join_thread(t);
 	if (t->backend)
 		t->backend->ops->close(t->backend);
 	touched_set_free(t->set);
@@ -403,13 +433,15 @@ int tracker_result(struct tracker *t, const struct image_map *map, struct touch_
 {
 	_cleanup_free_ size_t *task_of = calloc(map->n_tasks ? map->n_tasks : 1, sizeof(*task_of));
 	struct touch_set *set = calloc(1, sizeof(*set));
-	uint64_t cpu = thread_cpu_ns();
+	uint64_t cpu;
 	int r;
 
 	if (!task_of || !set) {
 		free(set);
 		return frem_oom(err);
 	}
+	join_thread(t);
+	cpu = thread_cpu_ns();
 	for (size_t i = 0; i < map->n_tasks; i++)
 		task_of[i] = match_task(t, map, i);
 	r = touched_set_runs(t->set, map, task_of, t->scan_ms, &set->runs, &set->n_runs,

@@ -82,7 +82,7 @@ def touch_of(there, name):
 
 def answered(result):
     """(windows asked, of them silent, milliseconds) of a checkpoint with -v."""
-    found = re.search(r"asked (\d+) .* in ([\d.]+) ms, (\d+) did not", result.err)
+    found = re.search(r"asked (\d+) .* in ([\d.]+) ms, (\d+) did not close", result.err)
     return int(found[1]), int(found[3]), float(found[2])
 
 
