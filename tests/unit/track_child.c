@@ -57,7 +57,7 @@ static void start_spinners(const struct child *c)
 	}
 }
 
-static void become_another(const struct child *c)
+void child_exec(const struct child *c)
 {
 	char args[4][32];
 
@@ -107,7 +107,7 @@ static void obey(const struct child *c, const struct child_command *cmd)
 		start_spinners(c);
 		break;
 	case CHILD_EXEC:
-		become_another(c);
+		child_exec(c);
 		break;
 	case CHILD_CALL:
 		((child_function)cmd->first)((void *)cmd->end);

@@ -57,7 +57,9 @@ void child_do(const struct child *c, enum child_op op, uint64_t first, uint64_t 
 /* Ends it, whatever it does. */
 void child_done(struct child *c);
 
-/* The program that CHILD_EXEC runs; call it first in main(). Returns where it is not wanted. */
+/* In the program: what CHILD_EXEC does. */
+void child_exec(const struct child *c);
+/* The program that it runs; call it first in main(). Returns where it is not wanted. */
 void child_after_exec(int argc, char **argv);
 
 #endif

@@ -113,17 +113,26 @@ void scene_do(const struct scene *s, scene_function of)
 	act_by_value(s, act, of);
 }
 
-void scene_last(const struct scene *s, scene_function of)
+void scene_breathe(uint64_t since)
+{
+	struct timespec pause = {0, 200000};
+
+	assert_true(clock_ms_since(since) < PATIENCE_MS);
+	nanosleep(&pause, NULL);
+}
+
+void scene_wait_ended(const struct scene *s)
 {
 	uint64_t since = clock_ns();
 
-	scene_do(s, of);
-	while (tracker_poll(s->tracker, NULL) != TRACK_ENDED) {
-		struct timespec pause = {0, 200000};
+	while (tracker_poll(s->tracker, NULL) != TRACK_ENDED)
+		scene_breathe(since);
+}
 
-		assert_true(clock_ms_since(since) < PATIENCE_MS);
-		nanosleep(&pause, NULL);
-	}
+void scene_last(const struct scene *s, scene_function of)
+{
+	scene_do(s, of);
+	scene_wait_ended(s);
 }
 
 void scene_end(struct scene *s)

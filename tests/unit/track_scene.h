@@ -34,6 +34,9 @@ void scene_start(struct scene *s, scene_function setup);
 void scene_do(const struct scene *s, scene_function act);
 /* Has the program run a function that ends it, and waits until the tracker knows. */
 void scene_last(const struct scene *s, scene_function act);
+void scene_wait_ended(const struct scene *s);
+/* For waits on what only a later scan can tell, begun at `since` (clock_ns()): not for ever. */
+void scene_breathe(uint64_t since);
 /* Closes the window, and ends the program. The image is c.memory unless `start` was set. */
 void scene_end(struct scene *s);
 void scene_free(struct scene *s);
