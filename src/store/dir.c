@@ -108,8 +108,7 @@ int store_dir_open(const char *path, struct store **ret, struct frem_error *err)
 
 	if (!d)
 		return frem_oom(err);
-	d->store.ops = &dir_ops;
-	d->store.stall_ms = STORE_STALL_MS;
+	store_init(&d->store, &dir_ops);
 	d->store.url = strdup(path);
 	r = d->store.url ? objdir_open(path, &d->objdir, err) : frem_oom(err);
 	if (r < 0) {

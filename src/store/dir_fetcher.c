@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fetches from a directory. Each fetcher_run() reads one slice of one fetch, urgent ones first,
- * else in the order of their start: what becomes urgent waits for one slice at most.
+ * Fetches from a directory. Each step reads one slice of one fetch, urgent ones first, else in the
+ * order of their start: what becomes urgent waits for one slice at most. The disk is told of a
+ * fetch when it starts, so that it reads while others are served.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -12,12 +14,16 @@
 #include "dir.h"
 
 #define SLICE ((size_t)256 << 10) /* stays in the second-level cache on its way */
+/* Bulk to be started ahead: what keeps a disk busy. */
+#define AHEAD (UINT64_C(8) << 20)
 
 struct fetch {
 	TAILQ_ENTRY(fetch) link;
 	struct fetch_request req;
 	char *key;
-	int fd; /* -1: not opened yet */
+	int fd; /* -1: could not be opened: r and err say why */
+	int r;
+	struct frem_error err;
 	uint64_t pos, end;
 	bool cancelled; /* from within its own callback */
 };
@@ -27,8 +33,8 @@ TAILQ_HEAD(fetch_queue, fetch);
 struct dir_fetcher {
 	struct fetcher fetcher;
 	struct fetch_queue urgent, bulk;
-	struct fetch *current; /* the one whose callback is running */
-	struct fetcher_stats stats;
+	struct fetch *current;		   /* the one whose callback is running */
+	struct fetcher_lane_stats lane[2]; /* bulk, urgent */
 	uint8_t slice[SLICE];
 };
 
@@ -57,6 +63,22 @@ static void dir_fetcher_free(struct fetcher *base)
 	free(f);
 }
 
+static int open_object(struct dir_fetcher *f, struct fetch *t, struct frem_error *err)
+{
+	struct dir_store *d = (struct dir_store *)f->fetcher.store;
+	struct stat st;
+	int r = objdir_get(d->objdir, t->key, &t->fd, &st, err);
+
+	if (r < 0)
+		return r;
+	t->pos = t->req.offset;
+	t->end = t->req.len == STORE_WHOLE ? (uint64_t)st.st_size : t->pos + t->req.len;
+	if (t->pos > (uint64_t)st.st_size || t->end > (uint64_t)st.st_size)
+		return store_fail_short(err, (uint64_t)st.st_size);
+	posix_fadvise(t->fd, (off_t)t->pos, (off_t)(t->end - t->pos), POSIX_FADV_WILLNEED);
+	return 0;
+}
+
 static int dir_fetcher_start(struct fetcher *base, const struct fetch_request *req,
 			     struct fetch **ret, struct frem_error *err)
 {
@@ -73,6 +95,7 @@ static int dir_fetcher_start(struct fetcher *base, const struct fetch_request *r
 	}
 	t->req = *req;
 	t->req.key = t->key;
+	t->r = open_object(f, t, &t->err);
 	TAILQ_INSERT_TAIL(queue_of(f, t), t, link);
 	base->active++;
 	if (ret)
@@ -93,42 +116,32 @@ static void dir_fetcher_cancel(struct fetcher *base, struct fetch *t)
 	fetch_free(t);
 }
 
-static int open_object(struct dir_fetcher *f, struct fetch *t, struct frem_error *err)
-{
-	struct dir_store *d = (struct dir_store *)f->fetcher.store;
-	struct stat st;
-	int r = objdir_get(d->objdir, t->key, &t->fd, &st, err);
-
-	if (r < 0)
-		return r;
-	t->pos = t->req.offset;
-	t->end = t->req.len == STORE_WHOLE ? (uint64_t)st.st_size : t->pos + t->req.len;
-	if (t->pos > (uint64_t)st.st_size || t->end > (uint64_t)st.st_size)
-		return store_fail_short(err, (uint64_t)st.st_size);
-	return 0;
-}
-
 /* One slice. Sets *ret_over at the end and on failure, and then returns what done() is to be told.
  */
 static int advance(struct dir_fetcher *f, struct fetch *t, bool *ret_over, struct frem_error *err)
 {
+	size_t n = t->end - t->pos < SLICE ? (size_t)(t->end - t->pos) : SLICE;
+	uint8_t *room = f->slice;
 	ssize_t got;
-	int r = t->fd < 0 ? open_object(f, t, err) : 0;
+	int r;
 
 	*ret_over = true;
-	if (r < 0 || t->pos == t->end)
-		return r;
+	if (t->r < 0)
+		*err = t->err;
+	if (t->r < 0 || n == 0)
+		return t->r;
+	if (t->req.into)
+		room = (uint8_t *)t->req.into + (t->pos - t->req.offset);
 	do
-		got = pread(t->fd, f->slice, t->end - t->pos < SLICE ? t->end - t->pos : SLICE,
-			    (off_t)t->pos);
+		got = pread(t->fd, room, n, (off_t)t->pos);
 	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return frem_fail(err, FREM_STORE, errno, "reading the file");
 	if (got == 0)
 		return store_fail_short(err, t->pos);
 	t->pos += (uint64_t)got;
-	f->stats.bytes += (uint64_t)got;
-	r = t->req.data(t->req.arg, f->slice, (size_t)got);
+	f->lane[t->req.urgent].bytes += (uint64_t)got;
+	r = t->req.data(t->req.arg, room, (size_t)got);
 	if (r) {
 		store_fail(err, FREM_FAILED, abs(r), "stopped by the receiver");
 		return r;
@@ -160,33 +173,64 @@ static void serve(struct dir_fetcher *f, struct fetch *t)
 		fetch_free(t);
 }
 
-static int dir_fetcher_run(struct fetcher *base, struct pollfd *fds, unsigned n, int timeout_ms,
-			   struct frem_error *err)
+static int dir_fetcher_step(struct fetcher *base, const struct turn *turn, bool *ret_called,
+			    struct frem_error *err)
 {
 	struct dir_fetcher *f = (struct dir_fetcher *)base;
 	struct fetch *t = TAILQ_FIRST(&f->urgent);
 
+	(void)turn;
+	(void)err;
 	if (!t)
 		t = TAILQ_FIRST(&f->bulk);
-	if (t) {
+	*ret_called = t != NULL;
+	if (t)
 		serve(f, t);
-		timeout_ms = 0;
-	}
-	if (poll(fds, n, timeout_ms) < 0 && errno != EINTR)
-		return frem_fail(err, FREM_FAILED, errno, "waiting for descriptors");
 	return 0;
+}
+
+static int dir_fetcher_fd(const struct fetcher *base)
+{
+	(void)base;
+	return -1;
+}
+
+static int dir_fetcher_timeout(const struct fetcher *base)
+{
+	return base->active ? 0 : -1;
+}
+
+static uint64_t dir_fetcher_room(const struct fetcher *base)
+{
+	const struct dir_fetcher *f = (const struct dir_fetcher *)base;
+
+	uint64_t left = 0;
+	const struct fetch *t;
+
+	TAILQ_FOREACH(t, &f->bulk, link)
+	left += t->end - t->pos;
+	return left < AHEAD ? AHEAD - left : 0;
 }
 
 static void dir_fetcher_get_stats(const struct fetcher *base, struct fetcher_stats *ret)
 {
-	*ret = ((const struct dir_fetcher *)base)->stats;
+	const struct dir_fetcher *f = (const struct dir_fetcher *)base;
+
+	*ret = (struct fetcher_stats){.bytes = f->lane[0].bytes + f->lane[1].bytes,
+				      .budget = AHEAD,
+				      .request = SLICE,
+				      .urgent = f->lane[1],
+				      .bulk = f->lane[0]};
 }
 
 static const struct fetcher_ops dir_fetcher_ops = {
 	.free = dir_fetcher_free,
 	.start = dir_fetcher_start,
 	.cancel = dir_fetcher_cancel,
-	.run = dir_fetcher_run,
+	.step = dir_fetcher_step,
+	.fd = dir_fetcher_fd,
+	.timeout = dir_fetcher_timeout,
+	.room = dir_fetcher_room,
 	.get_stats = dir_fetcher_get_stats,
 };
 

@@ -4,12 +4,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "http_call.h"
 #include "store/objdir.h"
 
 #define LIST_PAGE_MOST (UINT64_C(16) << 20) /* bytes of one page of a listing */
-#define CONNECTIONS_KEPT 64L
+#define CONNECTIONS_KEPT 4L
 
 static void http_free(struct store *s)
 {
@@ -17,7 +18,13 @@ static void http_free(struct store *s)
 
 	while (h->n_spare)
 		curl_easy_cleanup(h->spare[--h->n_spare]);
-	curl_multi_cleanup(h->multi);
+	if (h->conn.multi)
+		http_conn_done(&h->conn);
+	if (h->epoll_fd >= 0)
+		close(h->epoll_fd);
+	curl_share_cleanup(h->share);
+	free(h->ca);
+	free(h->ca_path);
 	free(h->base);
 	free(h);
 }
@@ -234,6 +241,39 @@ static int set_url(struct http_store *h, const char *url, struct frem_error *err
 	return 0;
 }
 
+static int copy_env(const char *name, char **ret, struct frem_error *err)
+{
+	const char *value = getenv(name);
+
+	if (!value || !*value || *ret)
+		return 0;
+	*ret = strdup(value);
+	return *ret ? 0 : frem_oom(err);
+}
+
+/* As the curl program and OpenSSL have it. */
+static int set_trust(struct http_store *h, struct frem_error *err)
+{
+	int r = copy_env("CURL_CA_BUNDLE", &h->ca, err);
+
+	if (r == 0)
+		r = copy_env("SSL_CERT_FILE", &h->ca, err);
+	if (r == 0)
+		r = copy_env("SSL_CERT_DIR", &h->ca_path, err);
+	return r;
+}
+
+static int prepare(struct http_store *h, struct frem_error *err)
+{
+	h->share = curl_share_init();
+	h->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (!h->share || h->epoll_fd < 0)
+		return frem_fail(err, FREM_FAILED, errno, "preparing transfers");
+	curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+	curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	return http_conn_init(&h->conn, h->epoll_fd, 0, h->tls, CONNECTIONS_KEPT, err);
+}
+
 int store_http_open(const char *url, struct store **ret, struct frem_error *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -244,16 +284,17 @@ int store_http_open(const char *url, struct store **ret, struct frem_error *err)
 	h = calloc(1, sizeof(*h));
 	if (!h)
 		return frem_oom(err);
-	h->store.ops = &http_ops;
-	h->store.stall_ms = STORE_STALL_MS;
-	TAILQ_INIT(&h->calls);
-	h->multi = curl_multi_init();
-	r = h->multi ? set_url(h, url, err) : frem_oom(err);
+	h->epoll_fd = -1;
+	store_init(&h->store, &http_ops);
+	r = set_url(h, url, err);
+	if (r == 0)
+		r = set_trust(h, err);
+	if (r == 0)
+		r = prepare(h, err);
 	if (r < 0) {
 		store_free(&h->store);
 		return r;
 	}
-	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT);
 	*ret = &h->store;
 	return 0;
 }

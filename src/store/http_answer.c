@@ -59,20 +59,26 @@ static int check_size(struct http_call *c)
 	return 0;
 }
 
+int http_answer_whole(struct http_call *c)
+{
+	c->want = c->len;
+	c->longer = c->total == STORE_WHOLE ? c->len != STORE_WHOLE : c->total > c->len;
+	if (c->total != STORE_WHOLE && c->total < c->len) {
+		if (c->exact && c->len != STORE_WHOLE)
+			return c->r = store_fail_short(&c->err, c->total);
+		c->want = c->total;
+	}
+	return check_size(c);
+}
+
 static int check_whole(struct http_call *c, int64_t content_length, bool framed)
 {
 	if (c->offset > 0)
 		return fail_answer(c, "it ignored the range");
 	if (content_length < 0 && !framed)
 		return fail_answer(c, "a body of unknown length");
-	c->want = c->len;
-	c->longer = content_length < 0 ? c->len != STORE_WHOLE : (uint64_t)content_length > c->len;
-	if (content_length >= 0 && (uint64_t)content_length < c->len) {
-		if (c->exact && c->len != STORE_WHOLE)
-			return c->r = store_fail_short(&c->err, (uint64_t)content_length);
-		c->want = (uint64_t)content_length;
-	}
-	return check_size(c);
+	c->total = content_length < 0 ? STORE_WHOLE : (uint64_t)content_length;
+	return http_answer_whole(c);
 }
 
 /* A range without a byte is asked for by HEAD. */
@@ -80,6 +86,7 @@ static int check_empty(struct http_call *c, int64_t content_length)
 {
 	if (c->exact && content_length >= 0 && (uint64_t)content_length < c->offset)
 		return c->r = store_fail_short(&c->err, (uint64_t)content_length);
+	c->total = content_length < 0 ? STORE_WHOLE : (uint64_t)content_length;
 	c->want = 0;
 	return 0;
 }
@@ -97,6 +104,7 @@ static int check_part(struct http_call *c, int64_t content_length)
 	last = range.total != STORE_WHOLE && range.total - 1 < asked ? range.total - 1 : asked;
 	if (range.first != c->offset || range.last != last)
 		return fail_answer(c, "another range than the one asked for");
+	c->total = range.total;
 	c->want = last - c->offset + 1;
 	if (content_length >= 0 && (uint64_t)content_length != c->want)
 		return fail_answer(c, "its length is not that of its range");
@@ -115,6 +123,7 @@ static int check_beyond(struct http_call *c)
 		return fail_answer(c, "it refused a range that it must have");
 	if (c->exact && !(c->len == STORE_WHOLE && range.total == c->offset))
 		return c->r = store_fail_short(&c->err, range.total);
+	c->total = range.total;
 	c->want = 0;
 	return 0;
 }

@@ -2,56 +2,17 @@
 #include "http_call.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 
 #define CONNECT_TIMEOUT_MS 10000L
-#define RECEIVE_SIZE (512L << 10)
+#define RECEIVE_SIZE (256L << 10)
 /* Up to this size a body is sent at once; above, the server is first asked whether it wants it. */
 #define SMALL_BODY (size_t)(64 << 10)
 #define EXPECT_WAIT_MS 3000L
 #define REFUSAL_MOST (64 << 10)
-/* A server that has the whole body still has to sync it to its disk. */
-#define STALL_SYNC_FACTOR 10
-
-/* ---- a write to a closed TLS connection must not raise SIGPIPE (plain sockets never do) ---- */
-
-struct pipe_guard {
-	bool on, was_pending;
-	sigset_t old;
-};
-
-static void guard_enter(struct pipe_guard *g, const struct http_store *h)
-{
-	sigset_t pending, pipe;
-
-	g->on = h->tls;
-	if (!g->on)
-		return;
-	sigpending(&pending);
-	g->was_pending = sigismember(&pending, SIGPIPE);
-	sigemptyset(&pipe);
-	sigaddset(&pipe, SIGPIPE);
-	pthread_sigmask(SIG_BLOCK, &pipe, &g->old);
-}
-
-static void guard_leave(const struct pipe_guard *g)
-{
-	const struct timespec now = {0};
-	sigset_t pipe;
-
-	if (!g->on)
-		return;
-	sigemptyset(&pipe);
-	sigaddset(&pipe, SIGPIPE);
-	if (!g->was_pending)
-		sigtimedwait(&pipe, NULL, &now);
-	pthread_sigmask(SIG_SETMASK, &g->old, NULL);
-}
 
 /* ---- what curl calls ---- */
 
@@ -65,8 +26,25 @@ static void note_connect_time(struct http_call *c)
 	curl_easy_getinfo(c->easy, CURLINFO_CONNECT_TIME_T, &connect);
 	if (connects != 1 || connect <= lookup)
 		return;
-	if (c->h->rtt_us == 0 || (uint64_t)(connect - lookup) < c->h->rtt_us)
-		c->h->rtt_us = (uint64_t)(connect - lookup);
+	if (c->h->rtt_ms <= 0 || (double)(connect - lookup) / 1000 < c->h->rtt_ms)
+		c->h->rtt_ms = (double)(connect - lookup) / 1000;
+}
+
+double http_call_delay_ms(const struct http_call *c)
+{
+	curl_off_t sent = 0, first = 0;
+
+	curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &sent);
+	curl_easy_getinfo(c->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
+	return first > sent ? (double)(first - sent) / 1000 : 0;
+}
+
+bool http_call_multiplexes(const struct http_call *c)
+{
+	long version = 0;
+
+	curl_easy_getinfo(c->easy, CURLINFO_HTTP_VERSION, &version);
+	return version == CURL_HTTP_VERSION_2_0;
 }
 
 static bool is_redirect(const struct http_call *c)
@@ -79,6 +57,7 @@ static int head_complete(struct http_call *c)
 {
 	curl_off_t length = -1;
 	long version = 0;
+	int r;
 
 	curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &c->status);
 	if (c->status < 200 || is_redirect(c))
@@ -86,7 +65,10 @@ static int head_complete(struct http_call *c)
 	note_connect_time(c);
 	curl_easy_getinfo(c->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
 	curl_easy_getinfo(c->easy, CURLINFO_HTTP_VERSION, &version);
-	return http_answer_check(c, length, c->chunked || version >= CURL_HTTP_VERSION_2_0);
+	r = http_answer_check(c, length, c->chunked || version >= CURL_HTTP_VERSION_2_0);
+	if (r == 0 && c->answered && c->accepted)
+		r = c->r = c->accepted(c);
+	return r;
 }
 
 static bool header_is(const char *line, size_t n, const char *name, const char **ret_value,
@@ -127,7 +109,7 @@ static size_t on_header(char *line, size_t size, size_t n, void *arg)
 		memcpy(c->content_range, value, len);
 		c->content_range[len] = '\0';
 	} else if (line[0] == '\r' || line[0] == '\n') {
-		if (head_complete(c) < 0)
+		if (head_complete(c))
 			return 0;
 	}
 	return n;
@@ -157,10 +139,6 @@ static size_t on_body(char *data, size_t size, size_t n, void *arg)
 		return ignore_body(c, data, n);
 	if (n == 0)
 		return 0;
-	if (c->ready && !c->ready(c)) {
-		c->paused = true;
-		return CURL_WRITEFUNC_PAUSE;
-	}
 	take = n;
 	if (take > c->want - c->got)
 		take = (size_t)(c->want - c->got);
@@ -338,6 +316,17 @@ static void set_up_common(struct http_call *c)
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, c);
 }
 
+static void set_up_trust(struct http_call *c)
+{
+	const struct http_store *h = c->h;
+
+	curl_easy_setopt(c->easy, CURLOPT_SHARE, h->share);
+	if (h->ca)
+		curl_easy_setopt(c->easy, CURLOPT_CAINFO, h->ca);
+	if (h->ca_path)
+		curl_easy_setopt(c->easy, CURLOPT_CAPATH, h->ca_path);
+}
+
 static int set_up(struct http_call *c, const char *path, struct frem_error *err)
 {
 	struct http_store *h = c->h;
@@ -350,6 +339,7 @@ static int set_up(struct http_call *c, const char *path, struct frem_error *err)
 	if (!c->easy)
 		return frem_oom(err);
 	set_up_common(c);
+	set_up_trust(c);
 	if (curl_easy_setopt(c->easy, CURLOPT_URL, url) != CURLE_OK)
 		return frem_oom(err);
 	if (c->method == HTTP_PUT)
@@ -363,15 +353,16 @@ static int set_up(struct http_call *c, const char *path, struct frem_error *err)
 	return r;
 }
 
-int http_call_start(struct http_call *c, struct http_store *h, const char *path,
-		    struct frem_error *err)
+int http_call_start(struct http_call *c, struct http_store *h, struct http_conn *conn,
+		    const char *path, struct frem_error *err)
 {
 	int r;
 
 	c->h = h;
-	c->want = STORE_WHOLE;
+	c->conn = conn;
+	c->want = c->total = STORE_WHOLE;
 	r = set_up(c, path, err);
-	if (r == 0 && curl_multi_add_handle(h->multi, c->easy) != CURLM_OK)
+	if (r == 0 && curl_multi_add_handle(conn->multi, c->easy) != CURLM_OK)
 		r = frem_fail(err, FREM_FAILED, EINVAL, "starting a transfer");
 	if (r < 0) {
 		http_call_done(c);
@@ -379,7 +370,7 @@ int http_call_start(struct http_call *c, struct http_store *h, const char *path,
 	}
 	c->moved = clock_ns();
 	c->started = true;
-	TAILQ_INSERT_TAIL(&h->calls, c, link);
+	TAILQ_INSERT_TAIL(&conn->calls, c, link);
 	return 0;
 }
 
@@ -388,13 +379,9 @@ void http_call_done(struct http_call *c)
 	struct http_store *h = c->h;
 
 	if (c->started) {
-		struct pipe_guard g;
-
-		guard_enter(&g, h);
-		curl_multi_remove_handle(h->multi, c->easy);
-		guard_leave(&g);
+		http_conn_remove(c->conn, c->easy);
 		if (!c->finished)
-			TAILQ_REMOVE(&h->calls, c, link);
+			TAILQ_REMOVE(&c->conn->calls, c, link);
 		c->started = false;
 	}
 	if (c->easy && h->n_spare < HTTP_SPARE_HANDLES) {
@@ -410,100 +397,41 @@ void http_call_done(struct http_call *c)
 	c->small = NULL;
 }
 
-/* ---- moving ---- */
-
-static void finish(struct http_call *c, CURLcode code)
+void http_call_finish(struct http_call *c, CURLcode code)
 {
 	http_answer_conclude(c, code);
 	c->finished = true;
-	TAILQ_REMOVE(&c->h->calls, c, link);
+	TAILQ_REMOVE(&c->conn->calls, c, link);
 	if (c->over)
 		c->over(c);
 }
 
-static void collect_finished(struct http_store *h)
+/* ---- blocking ---- */
+
+/* Waits for what there is to do, not much longer than until something can have stalled, and does
+ * it. */
+static int move(struct http_store *h, struct frem_error *err)
 {
-	CURLMsg *m;
-	int left;
+	unsigned stall = h->store.stall_ms;
+	struct epoll_event events[8];
+	uint64_t now = clock_ns(), until = now + (stall / 16 + 1) * NSEC_PER_MSEC;
+	int n, r;
 
-	while ((m = curl_multi_info_read(h->multi, &left))) {
-		struct http_call *c = NULL;
-
-		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &c);
-		if (m->msg == CURLMSG_DONE && c && !c->finished)
-			finish(c, m->data.result);
+	if (h->conn.timer_ns && h->conn.timer_ns < until)
+		until = h->conn.timer_ns;
+	n = epoll_wait(h->epoll_fd, events, 8,
+		       until <= now ? 0 : (int)((until - now) / NSEC_PER_MSEC) + 1);
+	if (n < 0 && errno != EINTR)
+		return frem_fail(err, FREM_FAILED, errno, "waiting for transfers");
+	for (int i = 0; i < n; i++) {
+		r = http_conn_event(&h->conn, &events[i], err);
+		if (r < 0)
+			return r;
 	}
-}
-
-static void end_stalled(struct http_store *h)
-{
-	uint64_t now = clock_ns(), limit = h->store.stall_ms * NSEC_PER_MSEC;
-	struct http_call *c, *next;
-
-	if (now - h->last_check < limit / 32)
-		return;
-	h->last_check = now;
-	for (c = TAILQ_FIRST(&h->calls); c; c = next) {
-		uint64_t most =
-			c->method == HTTP_PUT && c->uploaded ? limit * STALL_SYNC_FACTOR : limit;
-
-		next = TAILQ_NEXT(c, link);
-		if (c->paused || now - c->moved < most)
-			continue;
-		c->r = store_fail(&c->err, FREM_STORE, ETIMEDOUT, "nothing moved for %llu s",
-				  (unsigned long long)(most / NSEC_PER_SEC));
-		finish(c, CURLE_OK);
-	}
-}
-
-int http_step(struct http_store *h, struct frem_error *err)
-{
-	struct pipe_guard g;
-	int running = 0;
-	CURLMcode code;
-
-	guard_enter(&g, h);
-	h->in_curl = true;
-	code = curl_multi_perform(h->multi, &running);
-	h->in_curl = false;
-	guard_leave(&g);
-	if (code != CURLM_OK)
-		return frem_fail(err, FREM_FAILED, EIO, "moving transfers: %s",
-				 curl_multi_strerror(code));
-	collect_finished(h);
-	end_stalled(h);
-	return 0;
-}
-
-int http_wait(struct http_store *h, struct curl_waitfd *fds, unsigned n, int timeout_ms,
-	      struct frem_error *err)
-{
-	/* wake often enough to notice what stalls */
-	int most = (int)(h->store.stall_ms / 16) + 1;
-	CURLMcode code;
-
-	if (!TAILQ_EMPTY(&h->calls) && (timeout_ms < 0 || timeout_ms > most))
-		timeout_ms = most;
-	if (timeout_ms < 0)
-		timeout_ms = INT32_MAX;
-	code = curl_multi_poll(h->multi, fds, n, timeout_ms, NULL);
-	if (code != CURLM_OK)
-		return frem_fail(err, FREM_FAILED, EIO, "waiting for transfers: %s",
-				 curl_multi_strerror(code));
-	return 0;
-}
-
-void http_call_unpause(struct http_call *c)
-{
-	struct pipe_guard g;
-
-	c->paused = false;
-	c->moved = clock_ns();
-	guard_enter(&g, c->h);
-	c->h->in_curl = true;
-	curl_easy_pause(c->easy, CURLPAUSE_CONT);
-	c->h->in_curl = false;
-	guard_leave(&g);
+	now = clock_ns();
+	r = http_conn_kick(&h->conn, now, err);
+	http_conn_end_stalled(&h->conn, stall, now);
+	return r;
 }
 
 int http_call_run(struct http_call *c, struct http_store *h, const char *path,
@@ -511,22 +439,16 @@ int http_call_run(struct http_call *c, struct http_store *h, const char *path,
 {
 	int r;
 
-	if (h->in_curl)
+	if (h->conn.in_curl)
 		return frem_fail(err, FREM_FAILED, EDEADLK, "called from within a transfer");
-	r = http_call_start(c, h, path, err);
+	r = http_call_start(c, h, &h->conn, path, err);
 	if (r < 0)
 		return r;
-	for (;;) {
-		r = http_step(h, err);
-		if (r < 0 || c->finished)
-			break;
-		if (h->store.interrupted && h->store.interrupted()) {
+	while (r == 0 && !c->finished) {
+		if (h->store.interrupted && h->store.interrupted())
 			r = frem_fail(err, FREM_FAILED, EINTR, "waiting for the store");
-			break;
-		}
-		r = http_wait(h, NULL, 0, -1, err);
-		if (r < 0)
-			break;
+		else
+			r = move(h, err);
 	}
 	http_call_done(c);
 	if (r == 0 && c->r < 0) {

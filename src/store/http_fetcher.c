@@ -1,146 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Fetches over HTTP. Callbacks run only within the fetcher's own fetcher_run(): a transfer that
- * another call on the store moves meanwhile pauses until then.
- */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
-#include "http_call.h"
+#include "http_fetch.h"
 
-#define FDS_MOST 1024
-/* From a fast server curl takes as much as there is. The caller's descriptors are looked at after
- * so many bytes, and bulk ends a run after so long. */
-#define LOOK_BYTES ((uint64_t)256 << 10)
-#define RUN_MOST (2 * NSEC_PER_MSEC)
-
-enum fetch_state {
-	FETCH_NEW,	 /* to be started outside of curl */
-	FETCH_UNDER_WAY, /* its call is in the store's multi handle */
-	FETCH_OVER,	 /* done is to be called */
-	FETCH_IN_DONE,
-};
-
-struct fetch {
-	struct http_call call; /* first: one is the other */
-	TAILQ_ENTRY(fetch) link;
-	struct http_fetcher *fetcher;
-	struct fetch_request req;
-	char *key;
-	enum fetch_state state;
-	bool cancelled; /* while curl was at work: to be freed behind it */
-};
-
-TAILQ_HEAD(fetch_list, fetch);
-
-struct http_fetcher {
-	struct fetcher fetcher;
-	struct http_store *h;
-	struct fetch_list fetches;
-	bool running;	/* data may be passed on */
-	bool called;	/* a callback was called in this run */
-	bool has_new;	/* fetches to be started */
-	bool cancelled; /* fetches to be freed */
-	size_t n_over;
-	uint64_t last_run;
-	struct pollfd *fds; /* the caller's, of this run */
-	unsigned n_fds;
-	uint64_t run_start;
-	uint64_t look_at; /* at this count of bytes, see whether to yield */
-	bool yield;
-	struct curl_waitfd *wait;
-	unsigned wait_cap;
-	uint64_t bytes;
-};
-
-static void fetch_free(struct fetch *t)
-{
-	TAILQ_REMOVE(&t->fetcher->fetches, t, link);
-	if (t->state == FETCH_OVER)
-		t->fetcher->n_over--;
-	if (t->call.h)
-		http_call_done(&t->call);
-	free(t->key);
-	free(t);
-}
+#define EVENTS 64
 
 static void http_fetcher_free(struct fetcher *base)
 {
 	struct http_fetcher *f = (struct http_fetcher *)base;
-	struct fetch *t;
+	struct fetches *lists[] = {&f->lane[LANE_URGENT].asking, &f->lane[LANE_BULK].asking,
+				   &f->asked, &f->over, &f->cancelled};
 
-	while ((t = TAILQ_FIRST(&f->fetches)))
-		fetch_free(t);
-	free(f->wait);
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct fetch *t;
+
+		while ((t = TAILQ_FIRST(lists[i]))) {
+			fetch_unlink(t);
+			fetch_free(t);
+		}
+	}
+	fetches_reap(f);
+	http_slots_done(&f->slots);
 	free(f);
-}
-
-/* Is it time to return to the caller? What is urgent goes on nevertheless. */
-static bool must_yield(struct http_fetcher *f)
-{
-	if (!f->yield && f->bytes >= f->look_at) {
-		f->look_at = f->bytes + LOOK_BYTES;
-		f->yield = clock_ns() - f->run_start > RUN_MOST ||
-			   (f->n_fds && poll(f->fds, f->n_fds, 0) > 0);
-	}
-	return f->yield;
-}
-
-static bool fetch_ready(struct http_call *c)
-{
-	const struct fetch *t = (const struct fetch *)c;
-
-	if (t->cancelled)
-		return true;
-	return t->fetcher->running && (t->req.urgent || !must_yield(t->fetcher));
-}
-
-static int fetch_data(struct http_call *c, const void *data, size_t n)
-{
-	struct fetch *t = (struct fetch *)c;
-	int r;
-
-	if (t->cancelled)
-		return -ECANCELED;
-	t->fetcher->bytes += n;
-	t->fetcher->called = true;
-	r = t->req.data(t->req.arg, data, n);
-	if (r)
-		store_fail(&c->err, FREM_FAILED, abs(r), "stopped by the receiver");
-	return r;
-}
-
-static void fetch_over(struct http_call *c)
-{
-	struct fetch *t = (struct fetch *)c;
-
-	t->state = FETCH_OVER;
-	t->fetcher->n_over++;
-}
-
-/* Hands the fetch to curl; what fails here is told to done like everything else. */
-static void begin(struct fetch *t)
-{
-	_cleanup_free_ char *path = http_encode("/", t->key, false);
-	int r;
-
-	t->call = (struct http_call){.method = HTTP_GET,
-				     .offset = t->req.offset,
-				     .len = t->req.len,
-				     .exact = true,
-				     .most = STORE_WHOLE,
-				     .data = fetch_data,
-				     .ready = fetch_ready,
-				     .over = fetch_over};
-	t->state = FETCH_UNDER_WAY;
-	r = path ? http_call_start(&t->call, t->fetcher->h, path, &t->call.err)
-		 : frem_oom(&t->call.err);
-	if (r < 0) {
-		t->call.r = r;
-		fetch_over(&t->call);
-	}
 }
 
 static int http_fetcher_start(struct fetcher *base, const struct fetch_request *req,
@@ -152,19 +37,20 @@ static int http_fetcher_start(struct fetcher *base, const struct fetch_request *
 	if (!t)
 		return frem_oom(err);
 	t->key = strdup(req->key);
-	if (!t->key) {
-		free(t);
+	t->path = http_encode("/", req->key, false);
+	if (!t->key || !t->path) {
+		fetch_free(t);
 		return frem_oom(err);
 	}
 	t->fetcher = f;
 	t->req = *req;
 	t->req.key = t->key;
-	TAILQ_INSERT_TAIL(&f->fetches, t, link);
+	t->asked = t->given = req->offset;
+	t->end = req->len == STORE_WHOLE ? STORE_WHOLE : req->offset + req->len;
+	t->total = STORE_WHOLE;
+	TAILQ_INIT(&t->parts);
+	TAILQ_INSERT_TAIL(&fetch_lane(t)->asking, t, link);
 	base->active++;
-	if (f->h->in_curl)
-		f->has_new = true;
-	else
-		begin(t);
 	if (ret)
 		*ret = t;
 	return 0;
@@ -174,184 +60,208 @@ static void http_fetcher_cancel(struct fetcher *base, struct fetch *t)
 {
 	struct http_fetcher *f = (struct http_fetcher *)base;
 
-	if (t->state == FETCH_IN_DONE || t->cancelled)
+	if (t->state == FETCH_CANCELLED)
 		return;
 	base->active--;
-	t->cancelled = true;
-	if (f->h->in_curl)
-		f->cancelled = true;
-	else
-		fetch_free(t);
-}
-
-/* What was asked for while curl was at work. */
-static void catch_up(struct http_fetcher *f)
-{
-	struct fetch *t, *next;
-
-	if (!f->has_new && !f->cancelled)
-		return;
-	f->has_new = f->cancelled = false;
-	for (t = TAILQ_FIRST(&f->fetches); t; t = next) {
-		next = TAILQ_NEXT(t, link);
-		if (t->cancelled)
-			fetch_free(t);
-		else if (t->state == FETCH_NEW)
-			begin(t);
-	}
-}
-
-static void deliver(struct fetch *t)
-{
-	struct http_fetcher *f = t->fetcher;
-
-	t->state = FETCH_IN_DONE;
-	f->n_over--;
-	f->fetcher.active--;
-	f->called = true;
-	if (t->call.r)
-		store_context(f->fetcher.store, &t->call.err, t->call.r, "get", t->key);
-	t->req.done(t->req.arg, t->call.r, &t->call.err);
-	fetch_free(t);
+	fetch_unlink(t);
+	t->state = FETCH_CANCELLED;
+	TAILQ_INSERT_TAIL(&f->cancelled, t, link);
+	if (!f->stepping)
+		fetches_reap(f);
 }
 
 static void deliver_all(struct http_fetcher *f)
 {
 	struct fetch *t;
 
-	while (f->n_over) {
-		/* from the start each time: done may start and cancel any fetch */
-		TAILQ_FOREACH(t, &f->fetches, link)
-		if (t->state == FETCH_OVER)
-			break;
-		if (!t)
-			break;
-		deliver(t);
+	while ((t = TAILQ_FIRST(&f->over))) {
+		fetch_unlink(t);
+		/* from here on it can no longer be cancelled */
+		t->state = FETCH_CANCELLED;
+		TAILQ_INSERT_TAIL(&f->cancelled, t, link);
+		f->fetcher.active--;
+		f->called = true;
+		if (t->r)
+			store_context(f->fetcher.store, &t->err, t->r, "get", t->key);
+		t->req.done(t->req.arg, t->r, &t->err);
 	}
 }
 
-/* Back in fetcher_run(): what paused goes on, and time spent elsewhere is nobody's stall. */
-static void resume(struct http_fetcher *f)
+static int kick(struct http_fetcher *f, struct frem_error *err)
 {
 	uint64_t now = clock_ns();
-	bool away = now - f->last_run > NSEC_PER_SEC;
-	struct fetch *t;
+	int r = 0;
 
-	f->last_run = now;
-	TAILQ_FOREACH(t, &f->fetches, link)
-	{
-		if (t->state != FETCH_UNDER_WAY)
-			continue;
-		if (away)
-			t->call.moved = now;
-		if (t->call.paused)
-			http_call_unpause(&t->call);
-	}
-}
-
-static int move(struct http_fetcher *f, struct frem_error *err)
-{
-	int r;
-
-	f->running = true;
-	f->yield = false;
-	f->run_start = clock_ns();
-	f->look_at = f->bytes + LOOK_BYTES;
-	catch_up(f);
-	resume(f);
-	r = http_step(f->h, err);
-	f->running = false;
-	catch_up(f);
-	deliver_all(f);
-	f->last_run = clock_ns();
+	for (unsigned i = 0; i < f->slots.n && r == 0; i++)
+		r = http_conn_kick(&f->slots.slot[i]->conn, now, err);
 	return r;
 }
 
-static int set_wait(struct http_fetcher *f, const struct pollfd *fds, unsigned n,
-		    struct frem_error *err)
+static bool is_urgent(const struct http_slot *s)
 {
-	if (n > FDS_MOST)
-		return frem_fail(err, FREM_FAILED, E2BIG, "%u descriptors to wait for", n);
-	if (n > f->wait_cap) {
-		struct curl_waitfd *w = reallocarray(f->wait, n, sizeof(*w));
+	const struct http_call *c = TAILQ_FIRST(&s->conn.calls);
+	const struct part *p = (const struct part *)c;
 
-		if (!w)
-			return frem_oom(err);
-		f->wait = w;
-		f->wait_cap = n;
-	}
-	for (unsigned i = 0; i < n; i++) {
-		short e = fds[i].events;
-
-		f->wait[i] = (struct curl_waitfd){.fd = fds[i].fd};
-		f->wait[i].events = (short)((e & POLLIN ? CURL_WAIT_POLLIN : 0) |
-					    (e & POLLPRI ? CURL_WAIT_POLLPRI : 0) |
-					    (e & POLLOUT ? CURL_WAIT_POLLOUT : 0));
-	}
-	return 0;
+	return p && p->fetch && p->fetch->req.urgent;
 }
 
-static int time_left(uint64_t start, int timeout_ms)
+/* What is urgent goes first, and goes on when it is time to return to the caller. */
+static int take_events(struct http_fetcher *f, const struct turn *turn, struct frem_error *err)
 {
-	double gone = clock_ms_since(start);
+	struct epoll_event events[EVENTS];
+	int n = epoll_wait(f->slots.epoll_fd, events, EVENTS, 0), r = 0;
 
-	if (timeout_ms < 0)
-		return -1;
-	return gone >= timeout_ms ? 0 : timeout_ms - (int)gone;
+	for (int urgent = 1; urgent >= 0; urgent--) {
+		for (int i = 0; i < n && r == 0; i++) {
+			struct http_slot *s = f->slots.slot[http_conn_of(&events[i])];
+
+			if (is_urgent(s) != urgent || !events[i].events)
+				continue;
+			r = http_conn_event(&s->conn, &events[i], err);
+			events[i].events = 0;
+			if (!urgent && r == 0 && turn_is_over(turn))
+				return 0;
+		}
+	}
+	return r;
 }
 
-static int http_fetcher_run(struct fetcher *base, struct pollfd *fds, unsigned n, int timeout_ms,
-			    struct frem_error *err)
+static void end_stalled(struct http_fetcher *f)
+{
+	unsigned stall = f->fetcher.store->stall_ms;
+	uint64_t now = clock_ns();
+
+	/* time spent elsewhere is nobody's stall */
+	if (now - f->last_step > NSEC_PER_SEC)
+		for (unsigned i = 0; i < f->slots.n; i++) {
+			struct http_call *c;
+
+			TAILQ_FOREACH(c, &f->slots.slot[i]->conn.calls, link)
+			c->moved = now;
+		}
+	f->last_step = now;
+	if (now - f->last_stall_check < stall * NSEC_PER_MSEC / 32)
+		return;
+	f->last_stall_check = now;
+	for (unsigned i = 0; i < f->slots.n; i++)
+		http_conn_end_stalled(&f->slots.slot[i]->conn, stall, now);
+}
+
+static int http_fetcher_step(struct fetcher *base, const struct turn *turn, bool *ret_called,
+			     struct frem_error *err)
 {
 	struct http_fetcher *f = (struct http_fetcher *)base;
-	uint64_t start = clock_ns();
-	int r = set_wait(f, fds, n, err);
+	int r;
 
+	f->stepping = true;
 	f->called = false;
-	f->fds = fds;
-	f->n_fds = n;
-	while (r == 0) {
-		int left = time_left(start, timeout_ms), ready;
-
-		r = move(f, err);
-		if (r < 0)
-			break;
-		/* curl reports no hang-ups of our descriptors, so poll() has the word on them */
-		ready = poll(fds, n, 0);
-		if (ready < 0 && errno != EINTR)
-			return frem_fail(err, FREM_FAILED, errno, "waiting for descriptors");
-		if (f->called || ready > 0 || left == 0)
-			break;
-		r = http_wait(f->h, f->wait, n, left, err);
+	end_stalled(f);
+	r = take_events(f, turn, err);
+	if (r == 0)
+		r = kick(f, err);
+	if (r == 0) {
+		fetches_settle(f);
+		deliver_all(f);
+		r = fetches_pump(f, err);
 	}
+	if (r == 0)
+		r = kick(f, err);
+	fetches_reap(f);
+	f->stepping = false;
+	*ret_called = f->called;
 	return r;
+}
+
+static int http_fetcher_fd(const struct fetcher *base)
+{
+	return ((const struct http_fetcher *)base)->slots.epoll_fd;
+}
+
+static int http_fetcher_timeout(const struct fetcher *base)
+{
+	const struct http_fetcher *f = (const struct http_fetcher *)base;
+	uint64_t now = clock_ns(), at;
+
+	if (f->ended || !TAILQ_EMPTY(&f->over))
+		return 0;
+	if (!base->active)
+		return -1;
+	at = now + (base->store->stall_ms / 16 + 1) * NSEC_PER_MSEC;
+	for (unsigned i = 0; i < f->slots.n; i++) {
+		uint64_t timer = f->slots.slot[i]->conn.timer_ns;
+
+		if (timer && timer < at)
+			at = timer;
+	}
+	return at <= now ? 0 : (int)((at - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 }
 
 static void http_fetcher_get_stats(const struct fetcher *base, struct fetcher_stats *ret)
 {
 	const struct http_fetcher *f = (const struct http_fetcher *)base;
+	const struct http_lane *urgent = &f->lane[LANE_URGENT], *bulk = &f->lane[LANE_BULK];
 
-	*ret = (struct fetcher_stats){f->bytes, (double)f->h->rtt_us / 1000.0};
+	*ret = (struct fetcher_stats){.bytes = urgent->stats.bytes + bulk->stats.bytes,
+				      .rtt_ms =
+					      f->pace.base_ms > 0 ? f->pace.base_ms : f->h->rtt_ms,
+				      .rate = pace_rate(&f->pace),
+				      .budget = pace_budget(&f->pace),
+				      .request = fetch_part_size(f),
+				      .urgent = urgent->stats,
+				      .bulk = bulk->stats};
+	ret->urgent.in_flight = urgent->in_flight;
+	ret->bulk.in_flight = bulk->in_flight;
+}
+
+/* What waits to be asked for counts as if it were. */
+static uint64_t http_fetcher_room(const struct fetcher *base)
+{
+	const struct http_fetcher *f = (const struct http_fetcher *)base;
+	const struct http_lane *bulk = &f->lane[LANE_BULK];
+	uint64_t budget = pace_budget(&f->pace), used = bulk->in_flight;
+	const struct fetch *t;
+
+	TAILQ_FOREACH(t, &bulk->asking, link)
+	{
+		if (t->end == STORE_WHOLE)
+			return 0;
+		used += t->end - t->asked;
+	}
+	return used < budget ? budget - used : 0;
 }
 
 static const struct fetcher_ops http_fetcher_ops = {
 	.free = http_fetcher_free,
 	.start = http_fetcher_start,
 	.cancel = http_fetcher_cancel,
-	.run = http_fetcher_run,
+	.step = http_fetcher_step,
+	.fd = http_fetcher_fd,
+	.timeout = http_fetcher_timeout,
 	.get_stats = http_fetcher_get_stats,
+	.room = http_fetcher_room,
 };
 
 int http_fetcher_new(struct store *s, struct fetcher **ret, struct frem_error *err)
 {
 	struct http_fetcher *f = calloc(1, sizeof(*f));
+	int r;
 
 	if (!f)
 		return frem_oom(err);
 	f->fetcher.ops = &http_fetcher_ops;
 	f->fetcher.store = s;
 	f->h = (struct http_store *)s;
-	TAILQ_INIT(&f->fetches);
+	for (unsigned i = 0; i < N_LANES; i++)
+		TAILQ_INIT(&f->lane[i].asking);
+	TAILQ_INIT(&f->asked);
+	TAILQ_INIT(&f->over);
+	TAILQ_INIT(&f->cancelled);
+	TAILQ_INIT(&f->abandoned);
+	r = http_slots_init(&f->slots, f->h->tls, err);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
 	*ret = &f->fetcher;
 	return 0;
 }

@@ -100,9 +100,20 @@ void store_free(struct store *s)
 	s->ops->free(s);
 }
 
+void store_init(struct store *s, const struct store_ops *ops)
+{
+	*s = (struct store){.ops = ops, .stall_ms = STORE_STALL_MS, .timeout_ms = STORE_TIMEOUT_MS};
+}
+
 const char *store_url(const struct store *s)
 {
 	return s->url;
+}
+
+void store_set_timeout(struct store *s, unsigned ms)
+{
+	s->timeout_ms = ms;
+	s->timeout_set = true;
 }
 
 void store_set_stall_limit(struct store *s, unsigned ms)
@@ -267,52 +278,4 @@ int store_remove(struct store *s, const char *key, struct frem_error *err)
 	if (r == 0)
 		r = s->ops->remove(s, key, err);
 	return r < 0 ? store_context(s, err, r, "remove", key) : 0;
-}
-
-int fetcher_new(struct store *s, struct fetcher **ret, struct frem_error *err)
-{
-	return s->ops->fetcher_new(s, ret, err);
-}
-
-void fetcher_free(struct fetcher *f)
-{
-	if (f)
-		f->ops->free(f);
-}
-
-int fetcher_start(struct fetcher *f, const struct fetch_request *req, struct fetch **ret,
-		  struct frem_error *err)
-{
-	uint64_t end;
-	int r = objdir_check_key(req->key, err);
-
-	if (r == 0 && req->len != STORE_WHOLE &&
-	    __builtin_add_overflow(req->offset, req->len, &end))
-		r = frem_fail(err, FREM_DAMAGED, EOVERFLOW, "range");
-	if (r == 0)
-		r = f->ops->start(f, req, ret, err);
-	return r < 0 ? store_context(f->store, err, r, "get", req->key) : 0;
-}
-
-void fetcher_cancel(struct fetcher *f, struct fetch *fetch)
-{
-	f->ops->cancel(f, fetch);
-}
-
-size_t fetcher_active(const struct fetcher *f)
-{
-	return f->active;
-}
-
-int fetcher_run(struct fetcher *f, struct pollfd *fds, unsigned n, int timeout_ms,
-		struct frem_error *err)
-{
-	for (unsigned i = 0; i < n; i++)
-		fds[i].revents = 0;
-	return f->ops->run(f, fds, n, timeout_ms, err);
-}
-
-void fetcher_get_stats(const struct fetcher *f, struct fetcher_stats *ret)
-{
-	f->ops->get_stats(f, ret);
 }

@@ -8,7 +8,7 @@
 
 #include "store/store.h"
 
-#define STORE_STALL_MS 30000
+#define STORE_STALL_MS 10000
 /* Beyond these a listing is refused rather than held in memory. */
 #define STORE_LIST_MAX 1000000
 
@@ -30,16 +30,35 @@ struct store {
 	const struct store_ops *ops;
 	char *url; /* as shown: without a password */
 	unsigned stall_ms;
+	unsigned timeout_ms;
+	bool timeout_set;
 	bool (*interrupted)(void); /* NULL: never */
 };
+
+/* What step() asks whether it should return to the caller. */
+struct turn {
+	struct pollfd *fds; /* the caller's */
+	unsigned n;
+	uint64_t start; /* clock_ns() */
+};
+
+bool turn_is_over(const struct turn *t);
 
 struct fetcher_ops {
 	void (*free)(struct fetcher *f);
 	int (*start)(struct fetcher *f, const struct fetch_request *req, struct fetch **ret,
 		     struct frem_error *err);
 	void (*cancel)(struct fetcher *f, struct fetch *fetch);
-	int (*run)(struct fetcher *f, struct pollfd *fds, unsigned n, int timeout_ms,
-		   struct frem_error *err);
+	uint32_t (*sources)(const struct fetch *fetch);
+	/* Moves what can be moved without waiting, until the turn is over; *ret_called: a callback
+	 * was called. */
+	int (*step)(struct fetcher *f, const struct turn *turn, bool *ret_called,
+		    struct frem_error *err);
+	/* Readable when there is something to do; -1: never. */
+	int (*fd)(const struct fetcher *f);
+	/* Milliseconds until there is something to do without that; -1: never. */
+	int (*timeout)(const struct fetcher *f);
+	uint64_t (*room)(const struct fetcher *f);
 	void (*get_stats)(const struct fetcher *f, struct fetcher_stats *ret);
 };
 
@@ -47,9 +66,13 @@ struct fetcher {
 	const struct fetcher_ops *ops;
 	struct store *store;
 	size_t active; /* fetches started and not yet done or cancelled */
+	struct pollfd *polled;
+	unsigned polled_cap;
 };
 
-/* path, or an http(s) URL already known to be one. *ret has ops, the caller fills the rest. */
+/* Makes *s one of this kind with the defaults. */
+void store_init(struct store *s, const struct store_ops *ops);
+/* path, or an http(s) URL already known to be one. */
 int store_dir_open(const char *path, struct store **ret, struct frem_error *err);
 int store_http_open(const char *url, struct store **ret, struct frem_error *err);
 

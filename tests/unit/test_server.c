@@ -377,7 +377,7 @@ static void an_endless_upload_is_ended(void **state)
 	struct world *w = *state;
 	struct store *s = NULL;
 	uint64_t sent = 0;
-	struct store_source source = {endless, &sent, STORE_WHOLE};
+	struct store_source source = {endless, &sent, STORE_WHOLE, NULL};
 
 	assert_int_equal(store_open(server_url(w->server), &s, &w->err), 0);
 	assert_int_equal(store_put(s, "a/1/x", &source, false, &w->err), -EFBIG);

@@ -208,8 +208,8 @@ static void sources_stream(void **state)
 	for (size_t i = 0; i < 10; i++) {
 		_cleanup_store_list_ struct store_list *l = NULL;
 		struct supply s = {.left = sizes[i / 2]};
-		struct store_source source = {supply_to_end, &s,
-					      i % 2 ? STORE_WHOLE : sizes[i / 2]};
+		struct store_source source = {supply_to_end, &s, i % 2 ? STORE_WHOLE : sizes[i / 2],
+					      NULL};
 
 		if (store_put(w->store, "s/1/x", &source, false, &w->err) < 0)
 			fail_msg("%s", w->err.text);
@@ -227,7 +227,8 @@ static void a_failed_source_leaves_nothing(void **state)
 	for (size_t i = 0; i < 4; i++) {
 		_cleanup_store_list_ struct store_list *l = NULL;
 		struct supply s = {.left = sizes[i], .fail_at = sizes[i] / 2};
-		struct store_source source = {supply_read, &s, i % 2 ? STORE_WHOLE : sizes[i]};
+		struct store_source source = {supply_read, &s, i % 2 ? STORE_WHOLE : sizes[i],
+					      NULL};
 
 		assert_int_equal(store_put(w->store, "s/1/x", &source, true, &w->err), -EOWNERDEAD);
 		assert_int_equal(w->err.code, FREM_REFUSED);
@@ -244,7 +245,7 @@ static void a_short_source_is_an_error(void **state)
 	for (size_t i = 0; i < 2; i++) {
 		_cleanup_store_list_ struct store_list *l = NULL;
 		struct supply s = {.left = i ? BIG - 1 : 99};
-		struct store_source source = {supply_to_end, &s, i ? BIG : 100};
+		struct store_source source = {supply_to_end, &s, i ? BIG : 100, NULL};
 
 		assert_int_equal(store_put(w->store, "s/1/x", &source, false, &w->err), -ENODATA);
 		assert_int_equal(store_list(w->store, "", &l, &w->err), 0);

@@ -1,0 +1,80 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Takes the cost of a demand fetch apart: link idle and full, by congestion control.
+
+    bench/fetch_latency.py [--link RTT_MS,MB_S]... [--congestion NAME]... [--n N]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+
+import lab
+
+SIZE = 200_000_000
+FRAME = 131072
+PROGRAM = os.path.join(lab.BUILD, "bench", "fetch_latency")
+
+
+def measure(hosts, url, mode, count, pause_ms, size=SIZE):
+    command = [PROGRAM, url, "job/1/pages", size, mode, FRAME, count, pause_ms]
+    done = subprocess.run(
+        lab.within(hosts.b, [str(x) for x in command]),
+        capture_output=True,
+        check=True,
+        preexec_fn=lab.die_with_parent,
+    )
+    return json.loads(done.stdout)
+
+
+def set_congestion(hosts, name):
+    """By route: a machine may not let us change its default."""
+    route = ["ip", "route", "change", hosts.ip_b, "dev", "link0", "src", hosts.ip_a]
+    subprocess.run(lab.within(hosts.a, [*route, "congctl", name]), check=True)
+
+
+def one(root, rtt_ms, rate, congestion, count):
+    with lab.Hosts(rtt_ms, rate) as hosts:
+        set_congestion(hosts, congestion)
+        with lab.Served(root, hosts.ip_a, hosts.a) as served:
+            rows = {
+                "idle": measure(hosts, served.url, "idle", min(count, 20), 1000),
+                "loaded": measure(hosts, served.url, "loaded", count, 100),
+                "stream": measure(hosts, served.url, "stream", 1, 0, int(rate * 5e6)),
+            }
+    for mode, row in rows.items():
+        seconds = row["median_ms"] / 1000
+        ideal = 2 * rtt_ms / 1000 + 5
+        print(
+            f"{rtt_ms:4g} ms {rate:4g} MB/s {congestion:6} {mode:7}"
+            + (
+                f" median {row['median_ms'] / rtt_ms:5.2f} p90 {row['p90_ms'] / rtt_ms:5.2f}"
+                f" p99 {row['p99_ms'] / rtt_ms:5.2f} RTT"
+                if mode != "stream"
+                else f" {seconds:.2f} s, {seconds / ideal:.2f} of 2 RTT + bytes/rate"
+            )
+            + (f"  bulk {row['bulk_bps'] / 1e6:.2f} MB/s" if mode == "loaded" else ""),
+            flush=True,
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--link", action="append", help="RTT_MS,MB_S")
+    parser.add_argument("--congestion", action="append")
+    parser.add_argument("--n", type=int, default=100)
+    arguments = parser.parse_args()
+    links = [tuple(map(float, x.split(","))) for x in arguments.link or []]
+    with tempfile.TemporaryDirectory(prefix="frem-bench-") as root:
+        os.makedirs(os.path.join(root, "job", "1"))
+        with open(os.path.join(root, "job", "1", "pages"), "wb") as f:
+            f.write(os.urandom(SIZE))
+        for rtt_ms, rate in links or [lab.SLOW, lab.FAST]:
+            for congestion in arguments.congestion or ["cubic", "bbr"]:
+                one(root, rtt_ms, rate, congestion, arguments.n)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "http_fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define PART_LEAST (UINT64_C(64) << 10)
+#define PART_MOST (UINT64_C(4) << 20)
+#define PART_ALIGN UINT64_C(4096)
+/* What is urgent and larger is asked for like bulk. */
+#define SPREAD_MOST (UINT64_C(256) << 10)
+#define STAGGER 16u
+/* Parts asked for before the size of the object is known. */
+#define AHEAD_MOST 24u
+#define AHEAD_URGENT 2u
+
+struct http_lane *fetch_lane(const struct fetch *t)
+{
+	return &t->fetcher->lane[t->req.urgent ? LANE_URGENT : LANE_BULK];
+}
+
+static struct fetches *list_of(struct fetch *t)
+{
+	switch (t->state) {
+	case FETCH_ASKING:
+		return &fetch_lane(t)->asking;
+	case FETCH_ASKED:
+		return &t->fetcher->asked;
+	case FETCH_OVER:
+		return &t->fetcher->over;
+	case FETCH_CANCELLED:
+		break;
+	}
+	return &t->fetcher->cancelled;
+}
+
+static void move_to(struct fetch *t, enum fetch_state state)
+{
+	TAILQ_REMOVE(list_of(t), t, link);
+	t->state = state;
+	TAILQ_INSERT_TAIL(list_of(t), t, link);
+}
+
+/* ---- parts ---- */
+
+/* Its call is over or no longer of interest. */
+static void part_settled(struct part *p)
+{
+	struct http_lane *lane = fetch_lane(p->fetch);
+
+	if (!p->slot)
+		return;
+	lane->in_flight -= p->owed;
+	lane->busy--;
+	p->owed = 0;
+	p->slot->active--;
+	p->slot = NULL;
+}
+
+static void part_abandon(struct part *p)
+{
+	struct http_fetcher *f = p->fetch->fetcher;
+
+	TAILQ_REMOVE(&p->fetch->parts, p, link);
+	part_settled(p);
+	p->fetch = NULL;
+	TAILQ_INSERT_TAIL(&f->abandoned, p, link);
+}
+
+static void part_free(struct part *p)
+{
+	if (p->call.h)
+		http_call_done(&p->call);
+	buffer_done(&p->held);
+	free(p);
+}
+
+void fetch_unlink(struct fetch *t)
+{
+	struct part *p;
+
+	while ((p = TAILQ_FIRST(&t->parts)))
+		part_abandon(p);
+	TAILQ_REMOVE(list_of(t), t, link);
+}
+
+void fetch_free(struct fetch *t)
+{
+	free(t->key);
+	free(t->path);
+	free(t);
+}
+
+void fetches_reap(struct http_fetcher *f)
+{
+	struct fetch *t;
+	struct part *p;
+
+	while ((p = TAILQ_FIRST(&f->abandoned))) {
+		TAILQ_REMOVE(&f->abandoned, p, link);
+		part_free(p);
+	}
+	while ((t = TAILQ_FIRST(&f->cancelled))) {
+		TAILQ_REMOVE(&f->cancelled, t, link);
+		fetch_free(t);
+	}
+}
+
+/* ---- the end of a fetch ---- */
+
+static void fetch_end(struct fetch *t, int r)
+{
+	struct part *p;
+
+	if (t->state == FETCH_OVER || t->state == FETCH_CANCELLED)
+		return;
+	while ((p = TAILQ_FIRST(&t->parts)))
+		part_abandon(p);
+	t->r = r;
+	move_to(t, FETCH_OVER);
+}
+
+static void fail_wrong(struct fetch *t, const char *what)
+{
+	fetch_end(t, store_fail(&t->err, FREM_STORE, EIO, "wrong answer of the server: %s", what));
+}
+
+/* Gives the receiver bytes whose turn it is. False: the fetch has come to an end by that. */
+static bool give(struct fetch *t, const void *data, size_t n)
+{
+	int r;
+
+	t->fetcher->called = true;
+	t->given += n;
+	r = t->req.data(t->req.arg, data, n);
+	if (t->state == FETCH_CANCELLED)
+		return false;
+	if (r) {
+		store_fail(&t->err, FREM_FAILED, abs(r), "stopped by the receiver");
+		fetch_end(t, r);
+	}
+	return r == 0;
+}
+
+static uint8_t *room_of(const struct part *p, uint64_t at)
+{
+	const struct fetch_request *req = &p->fetch->req;
+
+	return (uint8_t *)req->into + (p->offset - req->offset) + at;
+}
+
+/* ---- what a part's call says ---- */
+
+/* The server has no ranges, but the fetch begins at the object's start: all of it comes at once. */
+static int take_whole(struct part *p)
+{
+	struct fetch *t = p->fetch;
+	struct http_lane *lane = fetch_lane(t);
+	struct part *other;
+
+	while ((other = TAILQ_NEXT(p, link)))
+		part_abandon(other);
+	p->call.len = t->req.len;
+	p->call.exact = true;
+	if (http_answer_whole(&p->call) < 0)
+		return p->call.r;
+	p->len = p->call.want;
+	lane->in_flight -= p->owed;
+	p->owed = p->len == STORE_WHOLE ? 0 : p->len;
+	lane->in_flight += p->owed;
+	t->total = p->call.total;
+	t->end = t->asked = p->len;
+	if (t->state == FETCH_ASKING)
+		move_to(t, FETCH_ASKED);
+	return 0;
+}
+
+/* What is behind the object's end was asked for in vain. */
+static void end_known(struct fetch *t, uint64_t total)
+{
+	struct part *p, *next;
+
+	t->total = total;
+	if (total < (t->end == STORE_WHOLE ? t->req.offset : t->end)) {
+		fetch_end(t, store_fail_short(&t->err, total));
+		return;
+	}
+	if (t->end != STORE_WHOLE)
+		return;
+	t->end = total;
+	for (p = TAILQ_FIRST(&t->parts); p; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (p->offset >= total && p->offset > t->req.offset)
+			part_abandon(p);
+	}
+	if (t->asked >= t->end && t->state == FETCH_ASKING)
+		move_to(t, FETCH_ASKED);
+}
+
+static int part_accepted(struct http_call *c)
+{
+	struct part *p = (struct part *)c;
+	struct fetch *t = p->fetch;
+
+	if (!t)
+		return -ECANCELED;
+	if (c->status == 200 && c->range_sent)
+		return take_whole(p);
+	if (c->total == STORE_WHOLE)
+		return 0;
+	if (t->total != STORE_WHOLE && t->total != c->total) {
+		fail_wrong(t, "the object's size has changed");
+		return -EIO;
+	}
+	end_known(t, c->total);
+	return p->fetch ? 0 : -ECANCELED;
+}
+
+static int part_data(struct http_call *c, const void *data, size_t n)
+{
+	struct part *p = (struct part *)c;
+	struct fetch *t = p->fetch;
+	struct http_lane *lane;
+	uint64_t owed, at = c->got - n, now = clock_ns();
+
+	if (!t)
+		return -ECANCELED;
+	lane = fetch_lane(t);
+	owed = n < p->owed ? n : p->owed;
+	p->owed -= owed;
+	lane->in_flight -= owed;
+	lane->stats.bytes += n;
+	pace_bytes(&t->fetcher->pace, n, now);
+	if (at == 0)
+		pace_delay(&t->fetcher->pace, http_call_delay_ms(c), now);
+	if (t->req.into)
+		data = memcpy(room_of(p, at), data, n);
+	if (p == TAILQ_FIRST(&t->parts)) {
+		p->given += n;
+		return give(t, data, n) ? 0 : -ECANCELED;
+	}
+	if (!t->req.into && buffer_append(&p->held, data, n) < 0)
+		return frem_oom(&c->err);
+	return 0;
+}
+
+static void part_over(struct http_call *c)
+{
+	struct part *p = (struct part *)c;
+
+	if (p->fetch)
+		p->fetch->fetcher->ended = true;
+}
+
+/* ---- in order ---- */
+
+/* Its connection is free for the next request, whether its bytes had their turn or not. */
+static void release_slot(struct part *p, uint64_t now)
+{
+	struct http_fetcher *f = p->fetch->fetcher;
+	struct http_slot *slot = p->slot;
+
+	if (!slot)
+		return;
+	part_settled(p);
+	if (http_call_multiplexes(&p->call))
+		f->slots.shared = true;
+	slot->used_ns = now;
+}
+
+/* Gives what was held until now. */
+static bool give_held(struct part *p)
+{
+	struct fetch *t = p->fetch;
+	uint64_t from = p->given;
+	struct buffer held = p->held;
+	bool go_on;
+
+	if (from == p->call.got)
+		return true;
+	p->given = p->call.got;
+	if (t->req.into)
+		return give(t, room_of(p, from), p->given - from);
+	p->held = (struct buffer){0};
+	go_on = give(t, held.data, held.len);
+	buffer_done(&held);
+	return go_on;
+}
+
+/* The part whose turn it was is complete. */
+static bool part_complete(struct part *p)
+{
+	struct fetch *t = p->fetch;
+	uint64_t end = p->len == STORE_WHOLE ? t->given : p->offset + p->len;
+
+	if (t->end == STORE_WHOLE && p->len == STORE_WHOLE)
+		t->end = end;
+	part_abandon(p);
+	if (t->given == (end < t->end ? end : t->end))
+		return true;
+	fail_wrong(t, "a body shorter than its range");
+	return false;
+}
+
+static void settle(struct fetch *t, uint64_t now)
+{
+	struct part *p;
+
+	TAILQ_FOREACH(p, &t->parts, link)
+	if (p->call.finished)
+		release_slot(p, now);
+	while ((p = TAILQ_FIRST(&t->parts))) {
+		if (!give_held(p) || !p->call.finished)
+			return;
+		if (p->call.r) {
+			t->err = p->call.err;
+			fetch_end(t, p->call.r);
+			return;
+		}
+		if (!part_complete(p))
+			return;
+	}
+	if (t->state == FETCH_ASKED && t->given == t->end)
+		fetch_end(t, 0);
+}
+
+void fetches_settle(struct http_fetcher *f)
+{
+	struct fetches *lists[] = {&f->lane[LANE_URGENT].asking, &f->lane[LANE_BULK].asking,
+				   &f->asked};
+	uint64_t now = clock_ns();
+
+	if (!f->ended)
+		return;
+	f->ended = false;
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct fetch *t = TAILQ_FIRST(lists[i]), *next;
+
+		for (; t; t = next) {
+			/* `next` may be cancelled in a callback, but is not freed before the end of
+			 * the step; it then leads elsewhere, and the rest is looked at again */
+			next = TAILQ_NEXT(t, link);
+			settle(t, now);
+			if (next && list_of(next) != lists[i]) {
+				f->ended = true;
+				break;
+			}
+		}
+	}
+}
+
+/* ---- asking ---- */
+
+static int part_start(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err)
+{
+	struct http_lane *lane = fetch_lane(t);
+	struct part *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return frem_oom(err);
+	p->fetch = t;
+	p->slot = slot;
+	p->offset = t->asked;
+	p->len = p->owed = len;
+	p->call = (struct http_call){.method = HTTP_GET,
+				     .offset = p->offset,
+				     .len = len,
+				     .exact = t->end != STORE_WHOLE,
+				     .most = STORE_WHOLE,
+				     .data = part_data,
+				     .accepted = part_accepted,
+				     .over = part_over};
+	r = http_call_start(&p->call, t->fetcher->h, &slot->conn, t->path, err);
+	if (r < 0) {
+		free(p);
+		return r;
+	}
+	slot->active++;
+	lane->busy++;
+	lane->in_flight += len;
+	TAILQ_INSERT_TAIL(&t->parts, p, link);
+	t->asked += len;
+	if (t->asked == t->end)
+		move_to(t, FETCH_ASKED);
+	return 0;
+}
+
+static unsigned parts_most(const struct http_fetcher *f)
+{
+	return http_slots_bulk_most(&f->slots, f->pace.base_ms, f->pace.full);
+}
+
+/* Of a request under way part has come already, half on average: so the budget is less than as many
+ * as there can be. */
+uint64_t fetch_part_size(const struct http_fetcher *f)
+{
+	uint64_t size = pace_budget(&f->pace) * (f->pace.full ? 5 : 4) / 4 / parts_most(f);
+
+	size = (size + PART_ALIGN - 1) & ~(PART_ALIGN - 1);
+	if (size > PART_MOST)
+		return PART_MOST;
+	return size < PART_LEAST ? PART_LEAST : size;
+}
+
+/* How much of t to ask for next, and on which connection; *ret_slot NULL: not now. */
+static int next_part(struct fetch *t, struct http_slot **ret_slot, uint64_t *ret_len,
+		     struct frem_error *err)
+{
+	struct http_fetcher *f = t->fetcher;
+	struct http_lane *lane = fetch_lane(t);
+	uint64_t left = t->end - t->asked, size = fetch_part_size(f);
+	unsigned ahead = 0;
+	struct part *p;
+
+	*ret_slot = NULL;
+	if (t->end == STORE_WHOLE) {
+		left = size;
+		TAILQ_FOREACH(p, &t->parts, link)
+		ahead++;
+		if (ahead >= (t->req.urgent ? AHEAD_URGENT : AHEAD_MOST))
+			return 0;
+	}
+	*ret_len = left;
+	if (t->req.urgent && left <= SPREAD_MOST)
+		return http_slots_for_urgent(&f->slots, left, f->lane[LANE_BULK].busy > 0,
+					     f->pace.base_ms, ret_slot, ret_len, err);
+	if (!f->pace.full) /* of different sizes, so that they do not all end at once */
+		size = size / 2 + size * (lane->busy % STAGGER) / STAGGER;
+	if (left > size + size / 2)
+		*ret_len = size;
+	return http_slots_for_bulk(&f->slots, lane->busy, parts_most(f), ret_slot, err);
+}
+
+static int pump_lane(struct http_fetcher *f, struct http_lane *lane, struct frem_error *err)
+{
+	uint64_t budget = pace_budget(&f->pace);
+	struct fetch *t, *next;
+
+	for (t = TAILQ_FIRST(&lane->asking); t; t = next) {
+		next = TAILQ_NEXT(t, link);
+		while (t->state == FETCH_ASKING) {
+			struct http_slot *slot;
+			uint64_t len = 0;
+			int r;
+
+			if (lane->in_flight >= budget)
+				return 0;
+			r = next_part(t, &slot, &len, err);
+			if (r == 0 && slot)
+				r = part_start(t, slot, len, err);
+			if (r < 0)
+				return r;
+			if (!slot)
+				break;
+		}
+	}
+	return 0;
+}
+
+int fetches_pump(struct http_fetcher *f, struct frem_error *err)
+{
+	struct http_lane *bulk = &f->lane[LANE_BULK];
+	int r = 0;
+
+	for (unsigned i = 0; i < N_LANES && r == 0; i++)
+		r = pump_lane(f, &f->lane[i], err);
+	if (bulk->busy == 0 && f->lane[LANE_URGENT].busy == 0)
+		pace_idle(&f->pace);
+	else if (TAILQ_EMPTY(&bulk->asking) && bulk->in_flight < pace_budget(&f->pace) / 2)
+		pace_short(&f->pace);
+	return r;
+}

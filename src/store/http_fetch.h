@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fetches over HTTP. A fetch is asked for in parts, each a request of its own: as many at once as
+ * the lane's budget allows, on as many connections. What arrives before its turn is held until
+ * then, so the receiver sees one stream of bytes in order.
+ */
+#ifndef FREM_STORE_HTTP_FETCH_H
+#define FREM_STORE_HTTP_FETCH_H
+
+#include "http_call.h"
+#include "http_slots.h"
+#include "pace.h"
+
+enum { LANE_URGENT, LANE_BULK, N_LANES };
+
+enum fetch_state {
+	FETCH_ASKING,	 /* parts of it are still to be asked for */
+	FETCH_ASKED,	 /* all were */
+	FETCH_OVER,	 /* done is to be called */
+	FETCH_CANCELLED, /* to be freed */
+};
+
+struct part {
+	struct http_call call; /* first: one is the other */
+	TAILQ_ENTRY(part) link;
+	struct fetch *fetch; /* NULL: abandoned */
+	struct http_slot *slot;
+	uint64_t offset, len;
+	uint64_t owed;	    /* of len, what is under way still */
+	uint64_t given;	    /* to the receiver */
+	struct buffer held; /* not yet given, where the receiver brought no room */
+};
+
+TAILQ_HEAD(parts, part);
+
+struct fetch {
+	TAILQ_ENTRY(fetch) link;
+	struct http_fetcher *fetcher;
+	struct fetch_request req;
+	char *key, *path;
+	enum fetch_state state;
+	struct parts parts; /* by offset: the first one's turn it is */
+	uint64_t asked;	    /* parts were asked for up to here */
+	uint64_t given;	    /* all before was given to the receiver */
+	uint64_t end;	    /* STORE_WHOLE: the object's, which is not known yet */
+	uint64_t total;	    /* size of the object as far as known, else STORE_WHOLE */
+	int r;
+	struct frem_error err;
+};
+
+TAILQ_HEAD(fetches, fetch);
+
+struct http_lane {
+	uint64_t in_flight; /* bytes asked for and not here */
+	unsigned busy;	    /* parts under way */
+	struct fetches asking;
+	struct fetcher_lane_stats stats;
+};
+
+struct http_fetcher {
+	struct fetcher fetcher;
+	struct http_store *h;
+	struct http_slots slots;
+	struct pace pace;
+	struct http_lane lane[N_LANES];
+	struct fetches asked, over, cancelled;
+	bool ended;		/* calls are over that were not looked at */
+	struct parts abandoned; /* to be freed outside of curl */
+	bool stepping;		/* within step(): nothing is freed */
+	bool called;		/* a callback was called in this step */
+	uint64_t last_step, last_stall_check;
+};
+
+/* ---- http_fetch.c: one fetch ---- */
+
+struct http_lane *fetch_lane(const struct fetch *t);
+/* Bytes of one request, now. */
+uint64_t fetch_part_size(const struct http_fetcher *f);
+/* Starts what the lanes' budgets allow. */
+int fetches_pump(struct http_fetcher *f, struct frem_error *err);
+/* Looks at parts that have ended. */
+void fetches_settle(struct http_fetcher *f);
+/* Takes it out of its list; its parts are abandoned. The caller puts it into another list. */
+void fetch_unlink(struct fetch *t);
+void fetch_free(struct fetch *t);
+/* Frees what was abandoned or cancelled. */
+void fetches_reap(struct http_fetcher *f);
+
+#endif

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "http_slots.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* While the link's rate is being found, all carry bulk, and grow their windows at the same time. */
+#define BULK_MOST 20u
+#define BULK_START 24u
+/* Without a delay worth the name no window is ever too small, and fewer connections cost less. */
+#define NEAR_MS 2.0
+#define BULK_MOST_NEAR 4u
+#define SHARED_SLOTS 2u
+#define SHARED_ACTIVE 64u
+#define REDIRECTED 2L /* connections kept for one: a server may send us on to another */
+
+int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err)
+{
+	*s = (struct http_slots){.tls = tls};
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	return s->epoll_fd < 0 ? frem_fail(err, FREM_FAILED, errno, "preparing transfers") : 0;
+}
+
+void http_slots_done(struct http_slots *s)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		http_conn_done(&s->slot[i]->conn);
+		free(s->slot[i]);
+	}
+	s->n = 0;
+	if (s->epoll_fd >= 0)
+		close(s->epoll_fd);
+	s->epoll_fd = -1;
+}
+
+static int open_slot(struct http_slots *s, struct http_slot **ret, struct frem_error *err)
+{
+	struct http_slot *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t)
+		return frem_oom(err);
+	r = http_conn_init(&t->conn, s->epoll_fd, s->n, s->tls, REDIRECTED, err);
+	if (r < 0) {
+		free(t);
+		return r;
+	}
+	s->slot[s->n++] = t;
+	*ret = t;
+	return 0;
+}
+
+unsigned http_slots_bulk_most(const struct http_slots *s, double rtt_ms, bool full)
+{
+	if (s->shared)
+		return SHARED_ACTIVE;
+	if (rtt_ms > 0 && rtt_ms < NEAR_MS)
+		return BULK_MOST_NEAR;
+	return full ? BULK_MOST : BULK_START;
+}
+
+static struct http_slot *least_loaded(const struct http_slots *s)
+{
+	struct http_slot *best = NULL;
+
+	for (unsigned i = 0; i < s->n && i < SHARED_SLOTS; i++)
+		if (s->slot[i]->active < SHARED_ACTIVE &&
+		    (!best || s->slot[i]->active < best->active))
+			best = s->slot[i];
+	return best;
+}
+
+static struct http_slot *longest_unused(const struct http_slots *s)
+{
+	struct http_slot *best = NULL;
+
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->slot[i]->active == 0 && (!best || s->slot[i]->used_ns < best->used_ns))
+			best = s->slot[i];
+	return best;
+}
+
+int http_slots_for_bulk(struct http_slots *s, unsigned busy, unsigned most, struct http_slot **ret,
+			struct frem_error *err)
+{
+	*ret = NULL;
+	if (busy >= most)
+		return 0;
+	*ret = s->shared ? least_loaded(s) : longest_unused(s);
+	if (*ret || s->shared || s->n == SLOTS_MOST)
+		return 0;
+	return open_slot(s, ret, err);
+}
+
+int http_slots_for_urgent(struct http_slots *s, uint64_t len, bool warm, double rtt_ms,
+			  struct http_slot **ret, uint64_t *ret_bytes, struct frem_error *err)
+{
+	struct http_slot *best = NULL;
+	unsigned idle = 0, room;
+	uint64_t piece;
+
+	*ret_bytes = len;
+	*ret = NULL;
+	if (s->shared) {
+		*ret = least_loaded(s);
+		return 0;
+	}
+	for (unsigned i = 0; i < s->n; i++) {
+		struct http_slot *t = s->slot[i];
+
+		if (t->active || !t->used_ns)
+			continue;
+		idle++;
+		if (!best || t->used_ns > best->used_ns)
+			best = t;
+	}
+	/* a new connection is quicker than one more flight on a cold one, but slower than a warm
+	 * one */
+	room = warm && idle ? idle : idle + SLOTS_MOST - s->n;
+	if (room == 0)
+		return 0;
+	piece = (len + room - 1) / room;
+	if (piece < SLOT_COLD_BYTES)
+		piece = SLOT_COLD_BYTES;
+	if (rtt_ms >= NEAR_MS && len > piece + piece / 4)
+		*ret_bytes = piece;
+	*ret = best;
+	return best ? 0 : open_slot(s, ret, err);
+}

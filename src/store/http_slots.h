@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The connections of one fetcher to one server, and which of them a request goes to.
+ *
+ * A request of HTTP/1.1 has its connection for itself until it is answered. How much of the answer
+ * comes in one flight is up to the server's congestion window, which grows with use and is lost
+ * when a connection rests (RFC 5681 4.1; Linux: tcp_slow_start_after_idle), or to its pacing, which
+ * gives each connection its share of the link. So bulk takes the connections by turns, which keeps
+ * all of them warm, and leaves some free at any moment for what is urgent; and what is urgent is
+ * spread over all that are free.
+ *
+ * Where the server speaks HTTP/2, two connections carry everything.
+ */
+#ifndef FREM_STORE_HTTP_SLOTS_H
+#define FREM_STORE_HTTP_SLOTS_H
+
+#include "http_conn.h"
+
+#define SLOTS_MOST 32u
+/* What a new or rested connection brings at once: ten segments (RFC 6928), with the answer's head.
+ */
+#define SLOT_COLD_BYTES UINT64_C(12000)
+
+struct http_slot {
+	struct http_conn conn;
+	unsigned active;  /* requests under way */
+	uint64_t used_ns; /* when the last one ended; 0: never */
+};
+
+struct http_slots {
+	int epoll_fd;
+	bool tls;
+	bool shared; /* HTTP/2: a connection carries many requests */
+	struct http_slot *slot[SLOTS_MOST];
+	unsigned n;
+};
+
+int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err);
+/* Nothing is under way. */
+void http_slots_done(struct http_slots *s);
+/* At most so many bulk requests at once; full: the link's rate is known. */
+unsigned http_slots_bulk_most(const struct http_slots *s, double rtt_ms, bool full);
+/* The connection for the next bulk request, where of `most` `busy` are under way. *ret is NULL, and
+ * the result 0, where there is none. */
+int http_slots_for_bulk(struct http_slots *s, unsigned busy, unsigned most, struct http_slot **ret,
+			struct frem_error *err);
+/* The same for what is urgent; *ret_bytes of the `len` that are wanted should be asked for on it.
+ * warm: bulk keeps the connections so. */
+int http_slots_for_urgent(struct http_slots *s, uint64_t len, bool warm, double rtt_ms,
+			  struct http_slot **ret, uint64_t *ret_bytes, struct frem_error *err);
+
+#endif
