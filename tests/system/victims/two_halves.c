@@ -2,7 +2,7 @@
 /*
  * two_halves STATUS MEGABYTES: fills memory with known random words, then goes on reading and
  * verifying a tenth of the pages of its first half, as a run of 8 of each 80, or those of its
- * second half once there is a file STATUS.second. A round of 40 MB takes a few milliseconds.
+ * second half once there is a file STATUS.second. A round of 8 MB takes a few milliseconds.
  */
 #include <limits.h>
 #include <stdio.h>
