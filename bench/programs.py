@@ -70,7 +70,7 @@ def compile_java(directory):
 def compiler(directory):
     """The compiler proper: the driver would only wait for it."""
     cc1 = subprocess.run(["gcc", "-print-prog-name=cc1"], capture_output=True, check=True, text=True)
-    return [cc1.stdout.strip(), "-quiet", "-O2", f"{directory}/input.c", "-o", "/dev/null"]
+    return [cc1.stdout.strip(), "-quiet", "-O2", f"{directory}/input.c", "-o", "-"]
 
 
 def generated(name, generator, *sizes):
