@@ -32,13 +32,13 @@ static json_t *curve_json(const struct touch_set *t)
 json_t *touch_set_json(const struct touch_set *t, uint64_t lazy_pages)
 {
 	const struct touch_info *i = &t->info;
-	json_t *touch =
-		json_pack("{s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:o}", "pages",
-			  (json_int_t)t->pages, "bytes", (json_int_t)(t->pages * PAGE_BYTES),
-			  "share", share_of((double)t->pages, (double)lazy_pages), "runs",
-			  (json_int_t)t->n_runs, "window_ms", (json_int_t)i->window_ms, "scans",
-			  (json_int_t)i->scans, "restarts", (json_int_t)i->restarts, "backend",
-			  ui_json_string(i->backend), "ended", ui_json_string(i->ended));
+	uint64_t bytes = t->pages * PAGE_BYTES;
+	json_t *touch = json_pack(
+		"{s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:o}", "pages", (json_int_t)t->pages,
+		"bytes", (json_int_t)bytes, "share", share_of((double)t->pages, (double)lazy_pages),
+		"runs", (json_int_t)t->n_runs, "window_ms", (json_int_t)i->window_ms, "scans",
+		(json_int_t)i->scans, "restarts", (json_int_t)i->restarts, "backend",
+		ui_json_string(i->backend), "ended", ui_json_string(i->ended));
 	json_t *costs =
 		json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "prepare_ms", i->prepare_ms,
 			  "frozen_ms", i->frozen_ms, "scan_ms", i->scan_ms, "insert_ms",

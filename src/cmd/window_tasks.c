@@ -31,8 +31,8 @@ void window_tasks_done(struct window_tasks *t)
 static char look(struct window_tasks *t, struct window_task *task)
 {
 	struct process_info info = {0};
-	bool same = process_info_read(task->pid, &info, NULL) == 0 && info.start == task->start &&
-		    info.state != 'Z' && info.state != 'X';
+	bool same = task->pid && process_info_read(task->pid, &info, NULL) == 0 &&
+		    info.start == task->start && info.state != 'Z' && info.state != 'X';
 
 	if (same && info.stack == task->stack)
 		return info.state;
@@ -47,7 +47,7 @@ void window_tasks_look(struct window_tasks *t)
 	size_t left = 0, stopped = 0;
 
 	for (size_t i = 0; i < t->n; i++) {
-		char state = t->tasks[i].pid ? look(t, &t->tasks[i]) : 0;
+		char state = look(t, &t->tasks[i]);
 
 		left += state != 0;
 		stopped += state == 'T' || state == 't';

@@ -120,8 +120,8 @@ def test_hand_over(stored, victim):
 
 def test_hand_over_during_the_upload(frem, victim, hosts, store_dir):
     """Numbers follow the order of the checkpoints, though the first is not stored yet."""
-    both = hosts(10, 10)
-    v = victim("touch_tenth", 12, namespace=both.b)
+    both = hosts(10, 2.5)
+    v = victim("touch_tenth", 8, namespace=both.b)
     with lab.Served(store_dir, both.ip_a, both.a) as served:
         there = frem.at(served.url, namespace=both.b)
         first = start(there, v.pid)
