@@ -69,8 +69,9 @@ def compile_java(directory):
 
 def compiler(directory):
     """The compiler proper: the driver would only wait for it."""
-    cc1 = subprocess.run(["gcc", "-print-prog-name=cc1"], capture_output=True, check=True, text=True)
-    return [cc1.stdout.strip(), "-quiet", "-O2", f"{directory}/input.c", "-o", "-"]
+    asked = ["gcc", "-print-prog-name=cc1"]
+    cc1 = subprocess.run(asked, capture_output=True, check=True, text=True).stdout.strip()
+    return [cc1, "-quiet", "-O2", f"{directory}/input.c", "-o", "-"]
 
 
 def generated(name, generator, *sizes):

@@ -71,13 +71,14 @@ static int track(pid_t pid, double ms, struct frem_error *err)
 int main(int argc, char **argv)
 {
 	struct frem_error err = {0};
-	pid_t pid = argc == 3 ? atoi(argv[1]) : 0;
+	pid_t pid = argc == 3 ? (pid_t)strtol(argv[1], NULL, 10) : 0;
+	double ms = argc == 3 ? strtod(argv[2], NULL) : 0;
 
-	if (pid <= 0 || atof(argv[2]) <= 0) {
+	if (pid <= 0 || ms <= 0) {
 		fputs("usage: track_for PID MS\n", stderr);
 		return FREM_USAGE;
 	}
-	if (track(pid, atof(argv[2]), &err) < 0) {
+	if (track(pid, ms, &err) < 0) {
 		fprintf(stderr, "track_for: %s\n", err.text);
 		return (int)err.code;
 	}

@@ -75,8 +75,8 @@ def _between(xs, ys, x):
 
 
 def tracer_of(pid):
-    """The pid of its tracer (CRIU traces what it dumps, from the freeze on until it lets go), 0 without
-    one, None where there is no such process."""
+    """The pid of its tracer, 0 without one; None where there is no such process. CRIU traces what it
+    dumps from the freeze on until it lets go."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
             return int(next(line for line in f if line.startswith("TracerPid")).split()[1])

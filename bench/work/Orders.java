@@ -13,9 +13,9 @@ import java.util.Random;
 import java.util.TreeMap;
 
 /**
- * Orders COUNTER MEGABYTES: what orders.py does, on the JVM. Half of the reports go into a history of
- * the newest ones, so that the collector has something to do. The number of reports made is shown in
- * the file COUNTER (8 bytes), which is mapped.
+ * Orders COUNTER MEGABYTES: what orders.py does, on the JVM. Half of the reports go into a history
+ * of the newest ones, so that the collector has something to do. The number of reports made is
+ * shown in the file COUNTER (8 bytes), which is mapped.
  */
 public final class Orders {
 	private static final int ORDERS_EACH = 20;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Input for programs that others wrote: always the same, and large enough to work on for a while."""
+"""Input for programs that others wrote: always the same, and enough to work on for a while."""
 
 import random
 
@@ -60,7 +60,10 @@ def linear_program(path, sources, sinks, products):
         return f"x{i}_{j}_{k}"
 
     routes = [
-        (i, j) for i in range(sources) for j in range(sinks) if rng.random() < 0.35 or i == j % sources
+        (i, j)
+        for i in range(sources)
+        for j in range(sinks)
+        if rng.random() < 0.35 or i == j % sources
     ]
     with open(path, "w", encoding="utf-8") as f:
         f.write("Minimize\n cost:")
