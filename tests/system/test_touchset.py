@@ -26,7 +26,7 @@ def test_auto_window_follows_the_link(stored, victim):
     v = victim("touch_tenth", 60)
     stored.checkpoint(v, "job", "--link", "20MB/s")
     touch = stored.json("show", "job")["touch"]
-    assert 2700 <= touch["window_ms"] <= 4500
+    assert 2700 <= touch["window_ms"] <= 4500 and touch["ended"] == "image-arrived"
 
 
 def test_all_of_it(stored, victim):
@@ -35,7 +35,7 @@ def test_all_of_it(stored, victim):
     stored.checkpoint(v, "job", "--window", "60s", timeout=50)
     shown = stored.json("show", "job")
     assert shown["touch"]["pages"] >= 0.9 * shown["lazy_pages"]
-    assert shown["touch"]["window_ms"] < 45_000
+    assert shown["touch"]["window_ms"] < 45_000 and shown["touch"]["ended"] == "saturated"
 
 
 def test_nothing_much(stored, victim):
