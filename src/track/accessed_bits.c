@@ -34,6 +34,9 @@
 #include "spaces.h"
 #include "young.h"
 
+/* There is room for as many events as a program can cause in that time. */
+#define FOLLOW_GAP_NS (100 * NSEC_PER_MSEC)
+
 _Static_assert(YOUNG_UNIT_PAGES == TOUCHED_UNIT_PAGES, "one unit everywhere");
 
 struct accessed_bits {
@@ -46,10 +49,11 @@ struct accessed_bits {
 	struct spaces spaces;
 	uint64_t missed;	   /* events: as many were lamented */
 	uint64_t read_ns, take_ns; /* of all scans */
+	bool swapping;		   /* seen by the last scan */
 
-	/* during a scan */
+	/* where sights go to */
 	struct touched_set *set;
-	unsigned scan;
+	unsigned scan; /* the present one or, between scans, the next */
 };
 
 static struct accessed_bits *of(struct backend *b)
@@ -110,12 +114,30 @@ static void accessed_bits_prepare(struct backend *base, pid_t root)
 	prepare_tree(of(base)->walker, root);
 }
 
+/* A sight of image pages, in the image's own addresses: a view_take. */
+static int take_sight(void *arg, const struct touched_sight *seen, struct frem_error *err)
+{
+	struct accessed_bits *b = arg;
+	struct young_record record = {.unit = seen->unit, .huge = seen->huge};
+	uint64_t touched[TOUCHED_WORDS];
+	struct touched_sight sight = *seen;
+	unsigned scan = b->scan;
+	int r;
+
+	memcpy(touched, seen->touched, sizeof(touched));
+	sight.touched = touched;
+	r = huge_saw(b->huge, sight.task, &record, touched, &scan, err);
+	return r < 0 ? r : touched_set_add(b->set, &sight, scan, err);
+}
+
 /* With all tasks armed. */
 static int track_spaces(struct accessed_bits *b, struct frem_error *err)
 {
 	_cleanup_free_ uint64_t *mms = calloc(b->n_tasks ? b->n_tasks : 1, sizeof(*mms));
 	int r = mms ? 0 : frem_oom(err);
 
+	b->spaces.take = take_sight;
+	b->spaces.arg = b;
 	for (size_t i = 0; i < b->n_tasks && !r; i++) {
 		if (b->tasks[i].gone)
 			continue;
@@ -153,22 +175,6 @@ static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 	}
 	r = track_spaces(b, err);
 	return r < 0 ? r : huge_new(&b->huge, b->walker, b->tasks, n, err);
-}
-
-/* A sight of image pages, in the image's own addresses: a view_take. */
-static int take_sight(void *arg, const struct touched_sight *seen, struct frem_error *err)
-{
-	struct accessed_bits *b = arg;
-	struct young_record record = {.unit = seen->unit, .huge = seen->huge};
-	uint64_t touched[TOUCHED_WORDS];
-	struct touched_sight sight = *seen;
-	unsigned scan = b->scan;
-	int r;
-
-	memcpy(touched, seen->touched, sizeof(touched));
-	sight.touched = touched;
-	r = huge_saw(b->huge, sight.task, &record, touched, &scan, err);
-	return r < 0 ? r : touched_set_add(b->set, &sight, scan, err);
 }
 
 static void follow_events(struct accessed_bits *b)
@@ -227,7 +233,10 @@ static int scan_space(struct accessed_bits *b, const struct space *space, struct
 	} while (r > 0 && spaces_find(&b->spaces, w.number));
 	b->read_ns += walk.read_ns;
 	b->take_ns += walk.take_ns;
-	return r > 0 ? 0 : r;
+	if (!spaces_find(&b->spaces, w.number))
+		return 0; /* it ended meanwhile, and t may be no more */
+	b->swapping |= task_swapped(t, walk.swapped);
+	return r;
 }
 
 static bool end_is_told(const struct accessed_bits *b)
@@ -244,8 +253,7 @@ static int accessed_bits_scan(struct backend *base, struct touched_set *set, uns
 
 	b->set = set;
 	b->scan = scan;
-	b->spaces.take = take_sight;
-	b->spaces.arg = b;
+	b->swapping = false;
 	follow_events(b);
 	for (; (space = spaces_from(&b->spaces, number)); number++) {
 		pid_t pid = space->task->pid;
@@ -263,8 +271,14 @@ static int accessed_bits_scan(struct backend *base, struct touched_set *set, uns
 		log_notice("tracking: the program's memory changes too fast to follow, ignoring: "
 			   "the touch set may be less exact");
 	b->missed = missed_events(b);
+	b->scan = scan + 1;
 	*ret_alive = b->spaces.n;
 	return 0;
+}
+
+static bool accessed_bits_swapping(const struct backend *base)
+{
+	return ((const struct accessed_bits *)base)->swapping;
 }
 
 static double accessed_bits_insert_share(const struct backend *base)
@@ -278,7 +292,12 @@ static double accessed_bits_insert_share(const struct backend *base)
 
 static uint64_t accessed_bits_tend(struct backend *base, struct touched_set *set)
 {
-	return huge_tend(of(base)->huge, set);
+	struct accessed_bits *b = of(base);
+	uint64_t due = huge_tend(b->huge, set), most = clock_ns() + FOLLOW_GAP_NS;
+
+	b->set = set;
+	follow_events(b);
+	return due < most ? due : most;
 }
 
 static void accessed_bits_finish(struct backend *base, struct touched_set *set)
@@ -296,6 +315,7 @@ const struct backend_ops accessed_bits_backend = {
 	.scan = accessed_bits_scan,
 	.tend = accessed_bits_tend,
 	.finish = accessed_bits_finish,
+	.swapping = accessed_bits_swapping,
 	.insert_share = accessed_bits_insert_share,
 	.close = accessed_bits_close,
 };

@@ -169,6 +169,20 @@ static int clear_what_is_left(struct bpf_walker *w, struct tracked_task *t, stru
 	return r;
 }
 
+/* In /proc/PID/stat: faults that had to wait, so far; all threads. */
+#define STAT_MAJOR_FAULTS 12
+
+/* Where as much goes as comes, the number stays; but what comes does so by faults. */
+bool task_swapped(struct tracked_task *t, uint64_t swapped)
+{
+	uint64_t before = t->swaps;
+
+	t->swaps = swapped;
+	if (swapped)
+		t->swaps += (uint64_t)tree_stat_field(t->pid, STAT_MAJOR_FAULTS);
+	return t->swaps != before;
+}
+
 int arm_task(struct bpf_walker *w, struct tracked_task *t, struct frem_error *err)
 {
 	_cleanup_close_ int fd = pidfd_open(t->pid, 0);
@@ -180,6 +194,7 @@ int arm_task(struct bpf_walker *w, struct tracked_task *t, struct frem_error *er
 	if (!r)
 		r = sweep(w, &s, err);
 	t->identity = s.walk.expected;
+	task_swapped(t, s.walk.swapped);
 	flushes = s.walk.flushes;
 	if (!r && s.accessed)
 		r = clear_what_is_left(w, t, &s, err);

@@ -17,6 +17,7 @@ struct tracked_task {
 	bool gone; /* exited, or another program by now */
 	struct bpf_link *link;
 	struct young_identity identity;
+	uint64_t swaps; /* see task_swapped() */
 };
 
 /* With the tree below root running: clears most accessed bits ahead of time. Best effort. */
@@ -25,5 +26,9 @@ void prepare_tree(struct bpf_walker *w, pid_t root);
 /* With all threads of the process frozen: fills in the link and the identity, and clears all
  * accessed bits. -ESRCH: the task is gone. */
 int arm_task(struct bpf_walker *w, struct tracked_task *t, struct frem_error *err);
+
+/* Whether pages of the task went to swap or came back since this was last asked; swapped: how many
+ * it has there now, roughly, as a walk tells. */
+bool task_swapped(struct tracked_task *t, uint64_t swapped);
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef FREM_TRACK_BACKEND_H
 #define FREM_TRACK_BACKEND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -30,6 +31,8 @@ struct backend_ops {
 	 * error nothing is lost: the next scan finds it. */
 	int (*scan)(struct backend *b, struct touched_set *set, unsigned scan, size_t *ret_alive,
 		    struct frem_error *err);
+	/* Whether pages of the tasks went to swap or came back between the last two scans. */
+	bool (*swapping)(const struct backend *b);
 	/* Of the time of scans, what went into the set: 0 to 1. */
 	double (*insert_share)(const struct backend *b);
 	/* Between scans: adds what it finds out meanwhile; returns when (clock_ns()) to call again,

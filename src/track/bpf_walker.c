@@ -315,6 +315,7 @@ int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take
 	if (!walk->resume) {
 		walk->expected = bss->told.identity;
 		walk->flushes = bss->told.flushes;
+		walk->swapped = bss->told.swapped;
 	}
 	walk->pages += bss->n_pages;
 	taking = clock_ns();

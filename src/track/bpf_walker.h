@@ -40,10 +40,11 @@ int bpf_walker_attach(struct bpf_walker *w, pid_t pid, struct bpf_link **ret,
 struct bpf_walk {
 	struct bpf_link *link;
 	struct young_identity expected; /* zero: whoever it is; filled in by the first step */
-	bool present;	  /* also units that have a page in memory but none accessed */
+	bool present;	  /* also units that have a page, in memory or in swap, but none accessed */
 	uint64_t resume;  /* pages below this address are done; 0 at the start */
 	uint64_t until;	  /* no pages from this address on; 0: all */
 	uint64_t flushes; /* of its cached translations so far; told by the first step */
+	uint64_t swapped; /* pages that it has in swap, roughly; told by the first step */
 	uint64_t pages;	  /* counted by each step: pages looked at */
 	uint64_t read_ns; /* counted by each step: reading page tables, */
 	uint64_t take_ns; /* and what `take` took */

@@ -7,6 +7,18 @@
 
 #include "young.h"
 
+#define SPACE_GONE_RANGES 4u
+
+/* What is kept of an address space where the events come from. */
+struct event_space {
+	__u32 number; /* an armed task's is its index */
+	__u32 next;   /* of gone, to be overwritten */
+	struct {
+		__u64 start;
+		__u64 end;
+	} gone[SPACE_GONE_RANGES]; /* told to be removed: nothing there is of the image */
+};
+
 enum event_kind {
 	EVENT_SIGHT,   /* struct event_sight: accessed bits that are about to be lost */
 	EVENT_USED,    /* [start, end) is used by the kernel or a device, not through the bits */
@@ -18,7 +30,7 @@ enum event_kind {
 
 struct event {
 	__u32 kind;
-	__u32 space; /* the number of the address space; an armed task's is its index */
+	__u32 space; /* the number of the address space */
 };
 
 struct event_range {

@@ -51,7 +51,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MOST_SPACES);
 	__type(key, __u64); /* the address of an mm */
-	__type(value, __u32);
+	__type(value, struct event_space);
 } spaces SEC(".maps");
 
 struct {
@@ -90,13 +90,14 @@ static __always_inline void count_lost(void)
 	__sync_fetch_and_add(&lost, 1);
 }
 
-static __always_inline void tell_range(__u32 kind, __u32 space, __u64 start, __u64 end, __u64 to)
+/* Returns 1 where there was no room to tell it. */
+static __always_inline int tell_range(__u32 kind, __u32 space, __u64 start, __u64 end, __u64 to)
 {
 	struct event_range *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
 
 	if (!e) {
 		count_lost();
-		return;
+		return 1;
 	}
 	e->head.kind = kind;
 	e->head.space = space;
@@ -105,6 +106,7 @@ static __always_inline void tell_range(__u32 kind, __u32 space, __u64 start, __u
 	e->to = to;
 	e->when = kind == EVENT_MOVED ? bpf_ktime_get_ns() : 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
+	return 0;
 }
 
 /* Keeps the compiler from working out a value that the verifier has to see being bounded. */
@@ -221,20 +223,25 @@ static __always_inline __u64 page_up(__u64 address)
 	return (address + (1ULL << PT_PAGE_SHIFT) - 1) >> PT_PAGE_SHIFT << PT_PAGE_SHIFT;
 }
 
+static __always_inline int whole_range(__u64 start, __u64 end)
+{
+	return !(start & ((1ULL << PT_PAGE_SHIFT) - 1)) && start < end && end <= user_end();
+}
+
 /* Something is about to remove the pages of [start, start + size); what the kernel would refuse is
  * left out. */
-static __always_inline void tell_removal(struct mm_struct *mm, __u32 space, __u32 slot, __u64 start,
-					 __u64 size)
+static __always_inline int tell_removal(struct mm_struct *mm, __u32 space, __u32 slot, __u64 start,
+					__u64 size)
 {
 	__u64 end = start + page_up(size);
 
-	if (start & ((1ULL << PT_PAGE_SHIFT) - 1) || end <= start || end > user_end())
-		return;
+	if (!whole_range(start, end))
+		return 1;
 	tell_sights(mm, space, slot, start, end);
-	tell_range(EVENT_REMOVED, space, start, end, 0);
+	return tell_range(EVENT_REMOVED, space, start, end, 0);
 }
 
-static __always_inline __u32 *space_of(struct mm_struct *mm)
+static __always_inline struct event_space *space_of(struct mm_struct *mm)
 {
 	__u64 key = (__u64)mm;
 
@@ -248,28 +255,75 @@ static __always_inline struct mm_struct *current_mm(void)
 
 /* ---- changes under the mmap lock ---- */
 
-static __always_inline void tell_brk(struct mm_struct *mm, __u32 space, __u64 wanted)
+static __always_inline int known_gone(const struct event_space *space, __u64 start, __u64 end)
+{
+	unsigned i;
+
+	for (i = 0; i < SPACE_GONE_RANGES; i++)
+		if (start >= space->gone[i].start && end <= space->gone[i].end)
+			return 1;
+	return 0;
+}
+
+/* Ranges that meet become one. */
+static __always_inline void note_gone(struct event_space *space, __u64 start, __u64 end)
+{
+	unsigned i;
+
+	for (i = 0; i < SPACE_GONE_RANGES; i++)
+		if (start <= space->gone[i].end && end >= space->gone[i].start) {
+			if (start < space->gone[i].start)
+				space->gone[i].start = start;
+			if (end > space->gone[i].end)
+				space->gone[i].end = end;
+			return;
+		}
+	i = space->next++ % SPACE_GONE_RANGES;
+	space->gone[i].start = start;
+	space->gone[i].end = end;
+}
+
+/*
+ * Programs that allocate large blocks map and unmap the same addresses all the time: after the
+ * first time there is nothing to tell. Only with the lock, which keeps `gone` from being changed by
+ * several at once.
+ */
+static __always_inline void remove(struct mm_struct *mm, struct event_space *space, __u64 start,
+				   __u64 size)
+{
+	__u64 end = start + page_up(size);
+
+	if (known_gone(space, start, end))
+		return;
+	if (!tell_removal(mm, space->number, SLOT_LOCK, start, size))
+		note_gone(space, start, end);
+}
+
+static __always_inline void brk(struct mm_struct *mm, struct event_space *space, __u64 wanted)
 {
 	__u64 end = page_up(BPF_CORE_READ(mm, brk)), start = page_up(wanted);
 
 	if (wanted >= BPF_CORE_READ(mm, start_brk) && start < end)
-		tell_removal(mm, space, SLOT_LOCK, start, end - start);
+		remove(mm, space, start, end - start);
 }
 
-/* What mremap moves keeps its accessed bits: here is told only what it removes. */
-static __always_inline void tell_mremap(struct mm_struct *mm, __u32 space, struct pt_regs *regs)
+/* What mremap moves keeps its accessed bits: here is told only what it removes. Where image pages
+ * may go to is not gone any more. */
+static __always_inline void remap(struct mm_struct *mm, struct event_space *space,
+				  struct pt_regs *regs)
 {
 	__u64 from = regs->di, old_size = page_up(regs->si), new_size = page_up(regs->dx);
 
 	if (!new_size)
 		return;
 	if (regs->r10 & MREMAP_FIXED)
-		tell_removal(mm, space, SLOT_LOCK, regs->r8, new_size);
+		remove(mm, space, regs->r8, new_size);
 	if (new_size < old_size)
-		tell_removal(mm, space, SLOT_LOCK, from + new_size, old_size - new_size);
+		remove(mm, space, from + new_size, old_size - new_size);
+	__builtin_memset(space->gone, 0, sizeof(space->gone));
 }
 
-static __always_inline void tell_change(struct mm_struct *mm, __u32 space)
+static __always_inline void tell_change(struct mm_struct *mm, struct event_space *space)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
@@ -278,17 +332,17 @@ static __always_inline void tell_change(struct mm_struct *mm, __u32 space)
 		return;
 	switch ((__u32)regs->orig_ax & ~NR_X32) {
 	case NR_MUNMAP:
-		tell_removal(mm, space, SLOT_LOCK, regs->di, regs->si);
+		remove(mm, space, regs->di, regs->si);
 		break;
 	case NR_MMAP:
 		if (regs->r10 & MAP_FIXED && !(regs->r10 & MAP_FIXED_NOREPLACE))
-			tell_removal(mm, space, SLOT_LOCK, regs->di, regs->si);
+			remove(mm, space, regs->di, regs->si);
 		break;
 	case NR_BRK:
-		tell_brk(mm, space, regs->di);
+		brk(mm, space, regs->di);
 		break;
 	case NR_MREMAP:
-		tell_mremap(mm, space, regs);
+		remap(mm, space, regs);
 		break;
 	}
 }
@@ -297,18 +351,19 @@ static __always_inline int lock_taken(struct mm_struct *mm, int write)
 {
 	int users = BPF_CORE_READ(mm, mm_users.counter);
 	__u64 key = (__u64)mm;
-	__u32 *space, number;
+	struct event_space *space;
+	__u32 number;
 
 	if (!write && users)
 		return 0;
 	space = space_of(mm);
 	if (!space)
 		return 0;
-	number = *space;
 	if (users) {
-		tell_change(mm, number);
+		tell_change(mm, space);
 		return 0;
 	}
+	number = space->number;
 	bpf_map_delete_elem(&spaces, &key);
 	tell_sights(mm, number, SLOT_LOCK, 0, user_end());
 	tell_range(EVENT_GONE, number, 0, 0, 0);
@@ -350,7 +405,7 @@ struct syscall_exit {
 SEC("tp/syscalls/sys_exit_mremap")
 int mremap_done(struct syscall_exit *ctx)
 {
-	__u32 *space = space_of(current_mm());
+	struct event_space *space = space_of(current_mm());
 	struct pt_regs *regs;
 	__u64 from, old_size, new_size, to = (__u64)ctx->result;
 
@@ -361,7 +416,7 @@ int mremap_done(struct syscall_exit *ctx)
 	old_size = page_up(regs->si);
 	new_size = page_up(regs->dx);
 	if (to != from && old_size)
-		tell_range(EVENT_MOVED, *space, from,
+		tell_range(EVENT_MOVED, space->number, from,
 			   from + (new_size < old_size ? new_size : old_size), to);
 	return 0;
 }
@@ -376,10 +431,10 @@ SEC("tp/syscalls/sys_enter_madvise")
 int madvise_entered(struct syscall_enter *ctx)
 {
 	struct mm_struct *mm = current_mm();
-	__u32 *space = space_of(mm);
+	struct event_space *space = space_of(mm);
 
 	if (space && discards((__u32)ctx->args[2]))
-		tell_removal(mm, *space, SLOT_MADVISE, ctx->args[0], ctx->args[1]);
+		tell_removal(mm, space->number, SLOT_MADVISE, ctx->args[0], ctx->args[1]);
 	return 0;
 }
 
@@ -422,11 +477,11 @@ static long buffer_step(__u32 i, struct buffers *b)
 static __always_inline void tell_buffers(__u32 kind, __u64 list, __u64 n)
 {
 	struct buffers b = {.mm = current_mm(), .list = list, .n = n, .kind = kind};
-	__u32 *space = space_of(b.mm);
+	struct event_space *space = space_of(b.mm);
 
 	if (!space)
 		return;
-	b.space = *space;
+	b.space = space->number;
 	bpf_loop(MOST_BUFFERS, buffer_step, &b, 0);
 }
 
@@ -490,13 +545,13 @@ SEC("raw_tp/iomap_dio_rw_begin")
 int direct_io_begins(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct iov_iter *iter = (struct iov_iter *)ctx->args[1];
-	__u32 *space = space_of(current_mm());
+	struct event_space *space = space_of(current_mm());
 	struct segments s = {};
 	__u8 type;
 
 	if (!space)
 		return 0;
-	s.space = *space;
+	s.space = space->number;
 	s.skip = BPF_CORE_READ(iter, iov_offset);
 	s.left = BPF_CORE_READ(iter, count);
 	type = BPF_CORE_READ(iter, iter_type);
@@ -552,19 +607,19 @@ int forked(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *child = (struct task_struct *)ctx->args[1];
 	__u64 mm = (__u64)BPF_CORE_READ(child, mm);
 	struct mm_struct *parent_mm = current_mm();
-	__u32 *space, number;
+	struct event_space *space, new = {};
 
 	if (!mm || mm == (__u64)parent_mm)
 		return 0;
 	space = space_of(parent_mm);
 	if (!space)
 		return 0;
-	number = __sync_fetch_and_add(&next_space, 1);
-	if (bpf_map_update_elem(&spaces, &mm, &number, BPF_ANY)) {
+	new.number = __sync_fetch_and_add(&next_space, 1);
+	if (bpf_map_update_elem(&spaces, &mm, &new, BPF_ANY)) {
 		count_lost();
 		return 0;
 	}
-	tell_child(*space, number, child);
+	tell_child(space->number, new.number, child);
 	return 0;
 }
 

@@ -218,9 +218,9 @@ int events_track(struct events *e, const uint64_t *mms, size_t n, struct frem_er
 
 	e->skeleton->bss->next_space = (uint32_t)n;
 	for (size_t i = 0; i < n; i++) {
-		uint32_t number = (uint32_t)i;
+		struct event_space space = {.number = (uint32_t)i};
 
-		if (mms[i] && bpf_map_update_elem(map, &mms[i], &number, BPF_ANY))
+		if (mms[i] && bpf_map_update_elem(map, &mms[i], &space, BPF_ANY))
 			return frem_fail(err, FREM_FAILED, errno, "filling a BPF map");
 	}
 	return 0;

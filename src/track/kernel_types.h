@@ -13,8 +13,13 @@
 struct file;
 struct seq_file;
 
+struct percpu_counter {
+	long long count;
+};
+
 struct mm_struct {
 	void *pgd;
+	struct percpu_counter rss_stat[4]; /* since Linux 6.2 */
 	struct {
 		int counter;
 	} mm_users;
@@ -87,6 +92,9 @@ enum iter_type {
 	ITER_UBUF,
 	ITER_IOVEC,
 };
+
+/* include/linux/mm_types_task.h: the index into rss_stat */
+#define MM_SWAPENTS 2
 
 /* include/linux/mm.h; these have kept their values since long before BPF iterators */
 #define VM_SHARED 0x00000008ul

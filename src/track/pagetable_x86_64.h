@@ -54,6 +54,12 @@ static inline __attribute__((always_inline)) __u64 pt_page_present(__u64 entry)
 	return (entry | entry >> 8) & ~(entry >> PT_SPECIAL_SHIFT) & 1;
 }
 
+/* Level 1: 1 where the program has a page, be it in memory or in swap; else 0. */
+static inline __attribute__((always_inline)) __u64 pt_page_held(__u64 entry)
+{
+	return (entry != 0) & ~((entry | entry >> 8) & entry >> PT_SPECIAL_SHIFT);
+}
+
 /* Level 1: 1 where a page is in memory and was accessed; else 0. */
 static inline __attribute__((always_inline)) __u64 pt_page_accessed(__u64 entry)
 {

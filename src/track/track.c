@@ -27,6 +27,13 @@
 /* Gaps between scans: the first pages touched are ordered finely, later ones ever more coarsely. */
 #define FIRST_GAP_NS (2 * NSEC_PER_MSEC)
 #define LAST_GAP_NS NSEC_PER_SEC
+/*
+ * While its pages go to swap and come back, reclaim clears accessed bits, too: what is touched and
+ * aged between two scans is missed. Scans stay this close together then, and until this long after
+ * the last sign of it: where as much goes as comes, signs are few.
+ */
+#define SWAPPING_GAP_NS (10 * NSEC_PER_MSEC)
+#define SWAPPING_LASTS_NS NSEC_PER_SEC
 /* However large the program, scans take at most this part of one processor. */
 #define SCAN_SHARE 20u
 
@@ -53,8 +60,9 @@ struct tracker {
 	uint32_t *scan_ms;  /* by scan number; the first is 1 */
 	size_t cap_scan_ms; /* entries */
 	unsigned scans;
-	bool scan_failed; /* and it was said */
-	uint64_t start;	  /* clock_ns() */
+	uint64_t swapping_until; /* clock_ns() */
+	bool scan_failed;	 /* and it was said */
+	uint64_t start;		 /* clock_ns() */
 	uint64_t stop;
 	char ended[32];
 
@@ -250,13 +258,16 @@ static void scan(struct tracker *t)
 		t->state = TRACK_SATURATED;
 }
 
-static uint64_t next_gap(uint64_t gap, uint64_t scan_cpu_ns)
+static uint64_t next_gap(struct tracker *t, uint64_t gap, uint64_t scan_cpu_ns)
 {
-	uint64_t least = scan_cpu_ns * SCAN_SHARE;
+	uint64_t least = scan_cpu_ns * SCAN_SHARE, now = clock_ns(), most;
 
+	if (t->backend->ops->swapping(t->backend))
+		t->swapping_until = now + SWAPPING_LASTS_NS;
+	most = now < t->swapping_until ? SWAPPING_GAP_NS : LAST_GAP_NS;
 	gap += gap / 4;
-	if (gap > LAST_GAP_NS)
-		gap = LAST_GAP_NS;
+	if (gap > most)
+		gap = most;
 	return gap > least ? gap : least;
 }
 
@@ -301,7 +312,7 @@ static void *scan_thread(void *arg)
 
 		if (clock_ns() >= due) {
 			scan(t);
-			gap = next_gap(gap, thread_cpu_ns() - cpu);
+			gap = next_gap(t, gap, thread_cpu_ns() - cpu);
 			due = clock_ns() + gap;
 		}
 		next = tend(t);

@@ -44,7 +44,7 @@ __u32 n_mappings; /* of the process, whatever they are */
 __u32 replaced;	  /* 1: this is not the expected process any more */
 __u32 paused;	  /* 1: read again, from `resume` on */
 __u32 ended;	  /* 1: the read was ended before its time */
-__u64 n_pages; /* whose entries were read */
+__u64 n_pages;	  /* whose entries were read */
 
 /* What was read last: entries of one page table from a multiple of 8 on, and what they say. */
 __u64 entries[PT_ENTRIES];
@@ -54,14 +54,17 @@ __u64 unit_present[YOUNG_WORDS];
 /* Units looked at in one call, most of them absent: bounds the hold of the mmap lock, too. */
 #define WALK_STEPS (1u << 15)
 
-static __always_inline __u8 present_of(const __u64 *e)
+/* A global function like accessed_of(). */
+__noinline int held_of(const struct entry_group *group)
 {
 	__u64 bits = 0;
 	int i;
 
+	if (!group)
+		return 0;
 	for (i = 0; i < 8; i++)
-		bits |= pt_page_present(e[i]) << i;
-	return bits;
+		bits |= pt_page_held(group->e[i]) << i;
+	return (int)bits;
 }
 
 /*
@@ -86,7 +89,8 @@ __noinline int read_table(__u64 table, __u64 first, __u64 end)
 		((__u8 *)unit_touched)[at] =
 			any & PT_ACCESSED ? accessed_of((const struct entry_group *)e) : 0;
 		if (want_present)
-			((__u8 *)unit_present)[at] = any ? present_of(e) : 0;
+			((__u8 *)unit_present)[at] =
+				any ? held_of((const struct entry_group *)e) : 0;
 	}
 	return 0;
 }
@@ -191,6 +195,8 @@ static __always_inline void tell_task(const struct young_identity *id, struct mm
 	told.identity = *id;
 	if (bpf_core_field_exists(mm->context.tlb_gen.counter))
 		told.flushes = mm->context.tlb_gen.counter;
+	if (bpf_core_field_exists(mm->rss_stat[MM_SWAPENTS].count))
+		told.swapped = mm->rss_stat[MM_SWAPENTS].count;
 }
 
 /* Ends the read, with EAGAIN, whatever the iterator would still go through. */
