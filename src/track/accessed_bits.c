@@ -150,6 +150,26 @@ static int track_spaces(struct accessed_bits *b, struct frem_error *err)
 	return events_track(b->events, mms, b->n_tasks, err);
 }
 
+static void follow_events(struct accessed_bits *b)
+{
+	if (b->events)
+		events_drain(b->events, spaces_follow, &b->spaces);
+}
+
+/* A huge_in_place. */
+static bool unit_in_place(void *arg, size_t task, uint64_t unit)
+{
+	uint64_t start = unit * TOUCHED_UNIT_PAGES, end = start + TOUCHED_UNIT_PAGES;
+	struct accessed_bits *b = arg;
+	struct view_stretch s;
+	const struct space *space;
+
+	follow_events(b);
+	space = spaces_find(&b->spaces, (uint32_t)task);
+	return space && view_find(space->view, start, end, &s) && s.task == task &&
+	       s.start <= start && s.end >= end && s.image == s.start;
+}
+
 static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 			     struct frem_error *err)
 {
@@ -174,13 +194,7 @@ static int accessed_bits_arm(struct backend *base, const pid_t *pids, size_t n,
 		}
 	}
 	r = track_spaces(b, err);
-	return r < 0 ? r : huge_new(&b->huge, b->walker, b->tasks, n, err);
-}
-
-static void follow_events(struct accessed_bits *b)
-{
-	if (b->events)
-		events_drain(b->events, spaces_follow, &b->spaces);
+	return r < 0 ? r : huge_new(&b->huge, b->walker, b->tasks, n, unit_in_place, b, err);
 }
 
 static uint64_t missed_events(const struct accessed_bits *b)

@@ -18,13 +18,17 @@
 #include "arm.h"
 #include "base/error.h"
 #include "bpf_walker.h"
+#include "huge_split.h"
 #include "touched_set.h"
 
 struct huge_pages;
 
+/* Whether all of a unit of the task's image still is in the task's memory, at its address. */
+typedef bool (*huge_in_place)(void *arg, size_t task, uint64_t unit);
+
 /* The tracked tasks run from now on; they and the walker have to outlive it. */
 int huge_new(struct huge_pages **ret, struct bpf_walker *w, const struct tracked_task *tasks,
-	     size_t n_tasks, struct frem_error *err);
+	     size_t n_tasks, huge_in_place in_place, void *arg, struct frem_error *err);
 void huge_free(struct huge_pages *h);
 
 /*
@@ -42,5 +46,16 @@ uint64_t huge_tend(struct huge_pages *h, struct touched_set *set);
 
 /* After the last scan: puts everything together, and adds the units that were not looked at. */
 void huge_finish(struct huge_pages *h, struct touched_set *set);
+
+struct huge_counts {
+	size_t units;	/* huge pages at the first scan */
+	size_t waiting; /* touched, and not looked at yet */
+	size_t again;	/* looked at, but not long enough */
+	size_t known;	/* it is known which pages are used, or assumed that all are */
+	size_t refused; /* cannot be taken apart */
+	struct splitter_totals splitter;
+};
+
+void huge_counts(const struct huge_pages *h, struct huge_counts *ret);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,24 +29,26 @@
  * this much at once. Together below 1 % in any window of a second or more. */
 #define STALL_SHARE 7u
 #define STALL_CREDIT_NS (2 * NSEC_PER_MSEC)
-/* What a call costs a program that does not wait for it: interrupts that flush translations. */
+/* What a call costs a program that does not wait for it: interrupts that flush translations; and
+ * what it takes to wake up one that does. */
 #define UNNOTICED_NS UINT64_C(20000)
+#define WAKING_NS UINT64_C(50000)
 /* Until it is known: 0.1 to 0.3 ms for a split, 0.3 to 2 ms for a join were seen. */
 #define FIRST_SPLIT_NS UINT64_C(200000)
 #define FIRST_JOIN_NS UINT64_C(1000000)
 
-/* What our own processor time may be, in hundredths of the time, and this much at once. */
-#define CPU_SHARE 4u
+/* What our own processor time may be beyond its share, at once. */
 #define CPU_CREDIT_NS (10 * NSEC_PER_MSEC)
 
-/* Free huge pages that are left alone. */
-#define FREE_RESERVE 32u
+/* Of the huge pages that the kernel could hand out, at most this part is ever needed. */
+#define FREE_PART 4u
 #define FREE_CHECK_NS NSEC_PER_SEC
 #define HUGE_ORDER 9
 
 struct handle {
 	int pidfd;
 	int stat;
+	clockid_t clock; /* the process's processor time */
 };
 
 /* The last call, as long as it is not known whether the program waited for it. */
@@ -53,7 +56,7 @@ struct call {
 	const struct handle *handle; /* NULL: settled */
 	uint64_t faults;
 	uint64_t ns;
-	uint64_t *mean;
+	uint64_t *dear;
 };
 
 struct splitter {
@@ -62,10 +65,10 @@ struct splitter {
 	uint64_t start;
 	uint64_t cpu_ns;
 	struct call last;
-	uint64_t split_ns, join_ns; /* running means of what one costs the program */
+	uint64_t split_ns, join_ns; /* what one costs the program when it is dear, lately */
 	unsigned most_apart;
 	bool stopped; /* one could not be put together */
-	bool enough_memory;
+	uint64_t free_huge;
 	uint64_t memory_checked;
 	struct splitter_totals totals;
 };
@@ -81,7 +84,7 @@ int splitter_new(struct splitter **ret, size_t n_tasks, struct frem_error *err)
 		return frem_oom(err);
 	}
 	for (size_t i = 0; i < n_tasks; i++)
-		handles[i] = (struct handle){-1, -1};
+		handles[i] = (struct handle){.pidfd = -1, .stat = -1};
 	s->handles = handles;
 	s->n_handles = n_tasks;
 	s->start = clock_ns();
@@ -116,8 +119,19 @@ static const struct handle *handle_of(struct splitter *s, size_t task, pid_t pid
 	if (h->stat < 0) {
 		snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 		h->stat = open(path, O_RDONLY | O_CLOEXEC);
+		if (clock_getcpuclockid(pid, &h->clock))
+			h->clock = CLOCK_MONOTONIC;
 	}
 	return h->pidfd >= 0 && h->stat >= 0 ? h : NULL;
+}
+
+/* 0 on failure */
+static uint64_t read_clock(clockid_t clock)
+{
+	struct timespec t = {};
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
 /* ---- what it costs ---- */
@@ -149,19 +163,11 @@ static void settle(struct splitter *s)
 
 	if (!c->handle)
 		return;
-	if (faults_of(c->handle) != c->faults && c->ns > cost)
-		cost = c->ns;
+	if (faults_of(c->handle) != c->faults)
+		cost = c->ns + WAKING_NS;
 	s->totals.stall_ns += cost;
-	*c->mean = (*c->mean * 3 + cost) / 4;
+	*c->dear = cost > *c->dear ? cost : (*c->dear * 7 + cost) / 8;
 	c->handle = NULL;
-}
-
-static uint64_t thread_cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
 /* process_madvise() of the first `size` bytes of a unit: 0 or -errno. */
@@ -172,17 +178,27 @@ static int advise(const struct handle *h, uint64_t unit, size_t size, int advice
 	return process_madvise(h->pidfd, &range, 1, advice, 0) < 0 ? -errno : 0;
 }
 
-static struct call begin_call(struct splitter *s, const struct handle *h, uint64_t *mean)
+/* While a call keeps memory from the program, nothing else must keep the call from the processor:
+ * not even the program's other threads. */
+static void hurry(bool on)
 {
-	settle(s);
-	s->cpu_ns -= thread_cpu_ns(); /* wraps, and back in end_call() */
-	return (struct call){h, faults_of(h), clock_ns(), mean};
+	struct sched_param p = {.sched_priority = on ? 1 : 0};
+
+	sched_setscheduler(0, (on ? SCHED_FIFO : SCHED_OTHER) | SCHED_RESET_ON_FORK, &p);
 }
 
+static struct call begin_call(struct splitter *s, const struct handle *h, uint64_t *dear)
+{
+	settle(s);
+	hurry(true);
+	return (struct call){h, faults_of(h), read_clock(CLOCK_THREAD_CPUTIME_ID), dear};
+}
+
+/* What counts is the call's processor time: when it sleeps, it is before it takes the memory. */
 static void end_call(struct splitter *s, struct call *c)
 {
-	c->ns = clock_ns() - c->ns;
-	s->cpu_ns += thread_cpu_ns();
+	c->ns = read_clock(CLOCK_THREAD_CPUTIME_ID) - c->ns;
+	hurry(false);
 	s->last = *c;
 }
 
@@ -196,11 +212,14 @@ static uint64_t free_huge_pages(void)
 	char line[512];
 	uint64_t sum = 0;
 
+	/* Node 0, zone   Normal   <blocks of order 0> <of order 1> ... */
 	while (f && fgets(line, sizeof(line), f)) {
-		char *at = strstr(line, "zone "), *end;
+		char *at = strstr(line, "zone"), *end;
 
-		at = at ? at + strcspn(at + 5, " ") + 5 : line + strlen(line);
-		for (unsigned order = 0; order < 32; order++, at = end) {
+		at += at ? strcspn(at, " ") : 0;
+		at += at ? strspn(at, " ") : 0;
+		at += at ? strcspn(at, " ") : 0;
+		for (unsigned order = 0; at && order < 32; order++, at = end) {
 			uint64_t blocks = strtoull(at, &end, 10);
 
 			if (end == at)
@@ -212,15 +231,19 @@ static uint64_t free_huge_pages(void)
 	return sum;
 }
 
-static bool enough_memory(struct splitter *s, uint64_t now, uint64_t *ret_due)
+static bool enough_memory(struct splitter *s, uint64_t *ret_due)
 {
+	uint64_t now = clock_ns();
+
 	if (!s->memory_checked || now - s->memory_checked >= FREE_CHECK_NS) {
-		s->enough_memory = free_huge_pages() >= FREE_RESERVE + 2 * SPLITTER_MOST_APART;
+		s->free_huge = free_huge_pages();
 		s->memory_checked = now;
 	}
-	if (!s->enough_memory && s->memory_checked + FREE_CHECK_NS < *ret_due)
+	if ((s->totals.apart + 1) * FREE_PART <= s->free_huge)
+		return true;
+	if (s->memory_checked + FREE_CHECK_NS < *ret_due)
 		*ret_due = s->memory_checked + FREE_CHECK_NS;
-	return s->enough_memory;
+	return false;
 }
 
 /* Whether `want` fits into `share` of `whole` of the time since the start, and `credit`. */
@@ -236,7 +259,14 @@ static bool fits(const struct splitter *s, uint64_t want, uint64_t credit, uint6
 	return false;
 }
 
-bool splitter_may(struct splitter *s, uint64_t *ret_due)
+bool splitter_crowded(struct splitter *s)
+{
+	uint64_t due = UINT64_MAX;
+
+	return s->totals.apart >= s->most_apart || !enough_memory(s, &due);
+}
+
+bool splitter_may(struct splitter *s, unsigned cpu_percent, uint64_t *ret_due)
 {
 	uint64_t stall;
 
@@ -245,8 +275,8 @@ bool splitter_may(struct splitter *s, uint64_t *ret_due)
 	settle(s);
 	stall = s->totals.stall_ns + s->split_ns + (s->totals.apart + 1) * s->join_ns;
 	return fits(s, stall, STALL_CREDIT_NS, STALL_SHARE, 1000, ret_due) &&
-	       fits(s, s->cpu_ns, CPU_CREDIT_NS, CPU_SHARE, 100, ret_due) &&
-	       enough_memory(s, clock_ns(), ret_due);
+	       fits(s, s->cpu_ns, CPU_CREDIT_NS, cpu_percent, 100, ret_due) &&
+	       enough_memory(s, ret_due);
 }
 
 /* ---- doing it ---- */
@@ -299,6 +329,19 @@ int splitter_join(struct splitter *s, size_t task, pid_t pid, uint64_t unit)
 void splitter_forget(struct splitter *s)
 {
 	s->totals.apart--;
+}
+
+void splitter_charge(struct splitter *s, uint64_t cpu_ns)
+{
+	s->cpu_ns += cpu_ns;
+}
+
+uint64_t splitter_program_ns(struct splitter *s, size_t task, pid_t pid)
+{
+	const struct handle *h = handle_of(s, task, pid);
+	uint64_t ns = h ? read_clock(h->clock) : 0;
+
+	return ns ? ns : clock_ns();
 }
 
 void splitter_totals(const struct splitter *s, struct splitter_totals *ret)

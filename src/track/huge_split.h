@@ -20,7 +20,7 @@
 
 /* Units apart at a time. It begins with one, and grows as putting together turns out to work. If
  * frem is killed it is these that stay apart until the kernel's khugepaged finds them. */
-#define SPLITTER_MOST_APART 16u
+#define SPLITTER_MOST_APART 64u
 
 struct splitter;
 
@@ -30,10 +30,12 @@ void splitter_free(struct splitter *s);
 
 /*
  * Whether one more unit may be taken apart now: there is time for it and for putting it together
- * again, and memory for the huge page that takes. If not, and waiting helps, *ret_due is made
- * earlier: when to ask again.
+ * again, and memory for the huge page that takes, and our own processor time stays below its share.
+ * If not, and waiting helps, *ret_due is made earlier: when to ask again.
  */
-bool splitter_may(struct splitter *s, uint64_t *ret_due);
+bool splitter_may(struct splitter *s, unsigned cpu_percent, uint64_t *ret_due);
+/* Whether it is for those that are apart that no more may be. */
+bool splitter_crowded(struct splitter *s);
 
 /* Takes a unit apart, all its pages not accessed. Best effort: look at it to know. Task numbers are
  * those of the tracked tasks; the task has to have been seen alive since it was armed. */
@@ -44,6 +46,12 @@ void splitter_split(struct splitter *s, size_t task, pid_t pid, uint64_t unit);
 int splitter_join(struct splitter *s, size_t task, pid_t pid, uint64_t unit);
 /* In place of splitter_join() where nothing is apart any more. */
 void splitter_forget(struct splitter *s);
+
+/* Our own processor time, spent on units that are or were apart, or are going to be. */
+void splitter_charge(struct splitter *s, uint64_t cpu_ns);
+
+/* A clock that goes as the program runs: the processor time of the process. */
+uint64_t splitter_program_ns(struct splitter *s, size_t task, pid_t pid);
 
 struct splitter_totals {
 	unsigned splits;
