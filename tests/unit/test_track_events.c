@@ -213,6 +213,12 @@ static void move_around(const struct scene *s)
 		    s->elsewhere + 100 * PAGE);
 	MUST(at == s->elsewhere + 100 * PAGE);
 	at[5 * PAGE] = 1;
+	/* where it is removed from there, 6 is touched before and 7 after it was replaced */
+	(void)at[6 * PAGE];
+	MUST(!munmap((void *)(at + 6 * PAGE), 2 * PAGE));
+	MUST(mmap((void *)(at + 6 * PAGE), 2 * PAGE, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) == at + 6 * PAGE);
+	at[7 * PAGE] = 1;
 	/* it grows, for which there is no room */
 	at = move(s, 32, 16, 64, MREMAP_MAYMOVE, NULL);
 	MUST(at != page(s, 32));
@@ -238,7 +244,7 @@ static void move_around(const struct scene *s)
 static void test_move(void **state)
 {
 	(void)state;
-	SCENE(NULL, move_around, 1, 2, 3, 4, 5, 6, 39, 40, 65, 66, 71, 72, 98, 99, 130, 131, 149,
+	SCENE(NULL, move_around, 1, 2, 3, 4, 5, 7, 39, 40, 65, 66, 71, 72, 98, 99, 130, 131, 149,
 	      150);
 }
 
