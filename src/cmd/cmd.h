@@ -18,7 +18,9 @@
 #include "base/progress.h"
 
 struct cmd_context {
-	const char *store; /* --store, else $FREM_STORE, else NULL */
+	const char *store; /* --store, else $FREM_STORE, for store_open(); NULL: none */
+	bool store_timeout_set;
+	unsigned store_timeout_ms; /* --store-timeout */
 	bool json;
 	int verbose;
 };

@@ -12,11 +12,16 @@
 
 int checkpoint_open_store(const struct cmd_context *c, struct store **ret, struct frem_error *err)
 {
+	int r;
+
 	if (!c->store)
 		return frem_hint(err, frem_fail(err, FREM_USAGE, 0, "no store given"),
 				 "name it with --store URL or in FREM_STORE: a directory, or "
 				 "http://HOST:PORT as printed by 'frem serve'");
-	return store_open(c->store, ret, err);
+	r = store_open(c->store, ret, err);
+	if (r == 0 && c->store_timeout_set)
+		store_set_timeout(*ret, c->store_timeout_ms);
+	return r;
 }
 
 void checkpoint_text(const struct checkpoint_name *n, char out[CHECKPOINT_TEXT_SIZE])

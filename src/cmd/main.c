@@ -2,6 +2,7 @@
 /* The table of verbs, the global options, help, and the one place where an error is shown. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +10,12 @@
 
 #include <sodium.h>
 
+#include "base/cleanup.h"
 #include "cmd.h"
 #include "options.h"
+#include "stores.h"
 #include "ui.h"
+#include "units.h"
 
 static const struct cmd commands[] = {
 	{"check", cmd_check, "",
@@ -47,8 +51,10 @@ static const struct cmd commands[] = {
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 
 static const char global_options[] =
-	"  --store URL       the store: a directory, file://DIR or http://HOST:PORT\n"
-	"                    (default: $FREM_STORE)\n"
+	"  --store URL       the store: a directory, file://DIR or http[s]://HOST:PORT; given more\n"
+	"                    than once, replicas (default: $FREM_STORE)\n"
+	"  --store-timeout DUR\n"
+	"                    how long a store may be unreachable (default: 60s; 1s at first)\n"
 	"  --json            print the result, or the error, as JSON\n"
 	"  -v, --verbose     say more; twice: everything\n"
 	"  -h, --help        show this help\n"
@@ -97,30 +103,26 @@ static int help(const char *verb, struct frem_error *err)
 	return 0;
 }
 
-/* Processes that outlive the command leave its working directory: a path to the store must not
- * depend on it. Leaks nothing worth freeing: it lives as long as the process. */
-static int settle_store(struct cmd_context *c, struct frem_error *err)
+static int settle_store_timeout(const struct globals *g, struct cmd_context *c,
+				struct frem_error *err)
 {
-	char *cwd, *path;
+	uint64_t ms;
+	int r;
 
-	if (!c->store || !*c->store || *c->store == '/' || strstr(c->store, "://"))
+	if (!g->store_timeout)
 		return 0;
-	cwd = get_current_dir_name();
-	if (!cwd)
-		return frem_fail(err, FREM_FAILED, errno, "finding the working directory");
-	if (asprintf(&path, "%s/%s", cwd, c->store) < 0)
-		path = NULL;
-	free(cwd);
-	if (!path)
-		return frem_oom(err);
-	c->store = path;
+	r = units_parse_duration(g->store_timeout, &ms, err);
+	if (r < 0)
+		return frem_context(err, r, "--store-timeout");
+	c->store_timeout_ms = ms < UINT_MAX ? (unsigned)ms : UINT_MAX;
+	c->store_timeout_set = true;
 	return 0;
 }
 
 static int run(const struct globals *g, int argc, char **argv, struct frem_error *err)
 {
-	struct cmd_context c = {.store = g->store, .json = g->json, .verbose = g->verbose};
-	const char *store = getenv("FREM_STORE");
+	struct cmd_context c = {.json = g->json, .verbose = g->verbose};
+	_cleanup_free_ char *stores = NULL;
 	const struct cmd *cmd;
 	int r;
 
@@ -131,11 +133,12 @@ static int run(const struct globals *g, int argc, char **argv, struct frem_error
 	cmd = find_command(argv[1], err);
 	if (!cmd)
 		return -EINVAL;
-	if (!c.store && store && *store)
-		c.store = store;
 	if (sodium_init() < 0)
 		return frem_fail(err, FREM_FAILED, 0, "starting libsodium");
-	r = settle_store(&c, err);
+	r = stores_text(g, getenv("FREM_STORE"), &stores, err);
+	c.store = stores;
+	if (r == 0)
+		r = settle_store_timeout(g, &c, err);
 	return r < 0 ? r : cmd->run(&c, argc - 1, argv + 1, err);
 }
 

@@ -15,34 +15,70 @@ static bool is_verbose(const char *arg)
 	return arg[0] == '-' && arg[1] == 'v' && arg[1 + strspn(arg + 1, "v")] == '\0';
 }
 
+/*
+ * Takes argv[i], and the argument behind it perhaps, if it is this option, which has a value.
+ * Returns how many arguments it took, 0 if it is another one; *ret is NULL without a value.
+ */
+static int take_value(int argc, char **argv, int i, const char *option, const char **ret,
+		      struct frem_error *err)
+{
+	size_t n = strlen(option);
+	int took = 1;
+
+	*ret = NULL;
+	if (strncmp(argv[i], option, n) != 0 || (argv[i][n] != '=' && argv[i][n] != '\0'))
+		return 0;
+	if (argv[i][n] == '=') {
+		*ret = argv[i] + n + 1;
+	} else if (i + 1 < argc) {
+		*ret = argv[i + 1];
+		took = 2;
+	}
+	if (*ret && **ret)
+		return took;
+	*ret = NULL;
+	if (!err->code)
+		usage_hint(frem_fail(err, FREM_USAGE, 0, "option '%s' needs a value", option), NULL,
+			   err);
+	return took;
+}
+
+static void add_store(struct globals *g, const char *store, struct frem_error *err)
+{
+	if (g->n_stores < OPTIONS_STORES_MOST)
+		g->stores[g->n_stores++] = store;
+	else if (!err->code)
+		frem_fail(err, FREM_USAGE, 0, "more than %u stores", OPTIONS_STORES_MOST);
+}
+
 /* Takes argv[i] if it is a global option. Returns how many arguments it took, 0 if it is none. */
 static int take_global(int argc, char **argv, int i, struct globals *g, struct frem_error *err)
 {
-	const char *arg = argv[i];
+	const char *arg = argv[i], *value;
+	int took;
 
-	if (strcmp(arg, "--json") == 0) {
+	took = take_value(argc, argv, i, "--store", &value, err);
+	if (value)
+		add_store(g, value, err);
+	if (took)
+		return took;
+	took = take_value(argc, argv, i, "--store-timeout", &value, err);
+	if (value)
+		g->store_timeout = value;
+	if (took)
+		return took;
+	if (strcmp(arg, "--json") == 0)
 		g->json = true;
-	} else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+	else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
 		g->help = true;
-	} else if (strcmp(arg, "--version") == 0) {
+	else if (strcmp(arg, "--version") == 0)
 		g->version = true;
-	} else if (strcmp(arg, "--verbose") == 0) {
+	else if (strcmp(arg, "--verbose") == 0)
 		g->verbose++;
-	} else if (is_verbose(arg)) {
+	else if (is_verbose(arg))
 		g->verbose += (int)strlen(arg) - 1;
-	} else if (strcmp(arg, "--store") == 0 && i + 1 < argc && *argv[i + 1]) {
-		g->store = argv[i + 1];
-		return 2;
-	} else if (strncmp(arg, "--store=", 8) == 0 && arg[8]) {
-		g->store = arg + 8;
-	} else if (strcmp(arg, "--store") == 0 || strcmp(arg, "--store=") == 0) {
-		if (!err->code)
-			usage_hint(frem_fail(err, FREM_USAGE, 0, "option '--store' needs a value"),
-				   NULL, err);
-		return i + 1 < argc && arg[7] == '\0' ? 2 : 1;
-	} else {
+	else
 		return 0;
-	}
 	return 1;
 }
 

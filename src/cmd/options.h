@@ -11,8 +11,12 @@
 
 #include "base/error.h"
 
+#define OPTIONS_STORES_MOST 32u
+
 struct globals {
-	const char *store; /* --store, or NULL */
+	const char *stores[OPTIONS_STORES_MOST]; /* --store, each time it is given */
+	unsigned n_stores;
+	const char *store_timeout; /* --store-timeout, or NULL */
 	bool json;
 	bool help;
 	bool version;
@@ -20,10 +24,11 @@ struct globals {
 };
 
 /*
- * Takes --store URL, --json, -v, --help (-h) and --version out of argv, up to "--", and lowers
- * *argc; what is left begins with the program's name and the verb. Values of a verb's options are
- * not told apart from options: "--name --json" is --json. Everything before the verb has to be
- * global. All that could be understood is in *ret even on failure. Error: FREM_USAGE.
+ * Takes --store URL, --store-timeout DUR, --json, -v, --help (-h) and --version out of argv, up to
+ * "--", and lowers *argc; what is left begins with the program's name and the verb. Values of a
+ * verb's options are not told apart from options: "--name --json" is --json. Everything before the
+ * verb has to be global. All that could be understood is in *ret even on failure. Error:
+ * FREM_USAGE.
  */
 int options_globals(int *argc, char **argv, struct globals *ret, struct frem_error *err);
 

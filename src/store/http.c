@@ -178,6 +178,7 @@ static int http_list(struct store *s, const char *prefix, struct store_list *out
 /* ---- opening ---- */
 
 static const struct store_ops http_ops = {
+	.remote = true,
 	.free = http_free,
 	.get = http_get,
 	.put = http_put,

@@ -173,9 +173,10 @@ static void conclude_refused(struct http_call *c)
 	static const struct {
 		long status;
 		int errnum;
-	} known[] = {{401, EACCES}, {403, EACCES}, {412, EEXIST}, {413, EFBIG},
-		     {507, ENOSPC}, {503, EAGAIN}, {400, EINVAL}};
-	int errnum = EIO;
+	} known[] = {{401, EACCES}, {403, EACCES}, {407, EACCES}, {408, EAGAIN}, {412, EEXIST},
+		     {413, EFBIG},  {425, EAGAIN}, {429, EAGAIN}, {503, EAGAIN}, {507, ENOSPC}};
+	/* what the server could not do now, and what it does not do at all */
+	int errnum = c->status >= 400 && c->status < 500 ? EINVAL : EIO;
 
 	if (c->status == 404) {
 		c->r = store_fail_missing(&c->err);
@@ -212,6 +213,15 @@ static void conclude_broken(struct http_call *c, CURLcode code)
 	case CURLE_COULDNT_RESOLVE_PROXY:
 		c->r = store_fail(&c->err, FREM_STORE, EHOSTUNREACH,
 				  "could not find the host's address");
+		break;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_ISSUER_ERROR:
+		c->r = store_fail(&c->err, FREM_STORE, EKEYREJECTED,
+				  "the server's certificate is not trusted: %s", why);
+		frem_hint(&c->err, 0,
+			  "name the file with the certificate of its authority in CURL_CA_BUNDLE");
 		break;
 	case CURLE_PARTIAL_FILE:
 	case CURLE_GOT_NOTHING:

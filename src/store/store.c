@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replicas.h"
 #include "store/objdir.h"
+
+#define BLANKS " \t\n"
 
 int store_fail(struct frem_error *err, enum frem_code code, int errnum, const char *fmt, ...)
 {
@@ -71,24 +74,55 @@ static int open_file_url(const char *url, struct store **ret, struct frem_error 
 	return store_dir_open(decoded, ret, err);
 }
 
+static int open_one(const char *url, struct store **ret, struct frem_error *err)
+{
+	if (has_scheme(url, "http") || has_scheme(url, "https"))
+		return store_http_open(url, ret, err);
+	if (has_scheme(url, "file"))
+		return open_file_url(url, ret, err);
+	if (strstr(url, "://"))
+		return frem_fail(err, FREM_USAGE, EINVAL, "store '%s': unknown kind of store", url);
+	return store_dir_open(url, ret, err);
+}
+
+/* Opens each of a list; of what was opened before a failure the caller has *ret_n. */
+static int open_each(char *list, struct store **of, unsigned *ret_n, struct frem_error *err)
+{
+	char *rest = NULL;
+
+	for (char *url = strtok_r(list, BLANKS, &rest); url; url = strtok_r(NULL, BLANKS, &rest)) {
+		int r;
+
+		if (*ret_n == REPLICAS_MOST)
+			return frem_fail(err, FREM_USAGE, E2BIG, "more than %u stores",
+					 REPLICAS_MOST);
+		r = open_one(url, &of[*ret_n], err);
+		if (r < 0)
+			return r;
+		(*ret_n)++;
+	}
+	return *ret_n ? 0 : frem_fail(err, FREM_USAGE, EINVAL, "empty store URL");
+}
+
 int store_open(const char *url, struct store **ret, struct frem_error *err)
 {
-	struct store *s = NULL;
+	_cleanup_free_ char *list = strdup(url);
+	struct store *of[REPLICAS_MOST];
+	unsigned n = 0;
 	int r;
 
-	if (!*url)
-		return frem_fail(err, FREM_USAGE, EINVAL, "empty store URL");
-	if (has_scheme(url, "http") || has_scheme(url, "https"))
-		r = store_http_open(url, &s, err);
-	else if (has_scheme(url, "file"))
-		r = open_file_url(url, &s, err);
-	else if (strstr(url, "://"))
-		r = frem_fail(err, FREM_USAGE, EINVAL, "store '%s': unknown kind of store", url);
-	else
-		r = store_dir_open(url, &s, err);
-	if (r < 0)
+	if (!list)
+		return frem_oom(err);
+	r = open_each(list, of, &n, err);
+	if (r < 0) {
+		while (n)
+			store_free(of[--n]);
 		return r;
-	*ret = s;
+	}
+	/* what a directory says by itself is final */
+	if (n > 1 || of[0]->ops->remote)
+		return replicas_new(of, n, ret, err);
+	*ret = of[0];
 	return 0;
 }
 
@@ -147,6 +181,14 @@ struct checked_source {
 	uint64_t given;
 };
 
+static int checked_rewind(void *arg)
+{
+	struct checked_source *c = arg;
+
+	c->given = 0;
+	return c->source->rewind(c->source->arg);
+}
+
 static ssize_t checked_read(void *arg, void *data, size_t n, struct frem_error *err)
 {
 	struct checked_source *c = arg;
@@ -171,7 +213,10 @@ int store_put(struct store *s, const char *key, const struct store_source *sourc
 	      struct frem_error *err)
 {
 	struct checked_source c = {.source = source};
-	struct store_source checked = {.read = checked_read, .arg = &c, .size = source->size};
+	struct store_source checked = {.read = checked_read,
+				       .arg = &c,
+				       .size = source->size,
+				       .rewind = source->rewind ? checked_rewind : NULL};
 	int r = objdir_check_key(key, err);
 
 	if (r == 0)
@@ -181,8 +226,17 @@ int store_put(struct store *s, const char *key, const struct store_source *sourc
 
 struct bytes_source {
 	const uint8_t *data;
-	size_t left;
+	size_t n, left;
 };
+
+static int bytes_rewind(void *arg)
+{
+	struct bytes_source *b = arg;
+
+	b->data -= b->n - b->left;
+	b->left = b->n;
+	return 0;
+}
 
 static ssize_t bytes_read(void *arg, void *data, size_t n, struct frem_error *err)
 {
@@ -202,8 +256,9 @@ static ssize_t bytes_read(void *arg, void *data, size_t n, struct frem_error *er
 int store_put_bytes(struct store *s, const char *key, const void *data, size_t n, bool if_absent,
 		    struct frem_error *err)
 {
-	struct bytes_source b = {.data = data, .left = n};
-	struct store_source source = {.read = bytes_read, .arg = &b, .size = n};
+	struct bytes_source b = {.data = data, .n = n, .left = n};
+	struct store_source source = {
+		.read = bytes_read, .arg = &b, .size = n, .rewind = bytes_rewind};
 
 	return store_put(s, key, &source, if_absent, err);
 }

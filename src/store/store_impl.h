@@ -13,6 +13,7 @@
 #define STORE_LIST_MAX 1000000
 
 struct store_ops {
+	bool remote; /* failures may pass */
 	void (*free)(struct store *s);
 	int (*get)(struct store *s, const char *key, uint64_t offset, uint64_t len, uint64_t most,
 		   struct buffer *out, struct frem_error *err);

@@ -189,7 +189,7 @@ static int split(char *line, char *argv[16])
 
 static void global_options_stand_anywhere_before_two_dashes(void **state)
 {
-	char line[] = "frem -v --store a show --json x --store=b -vv --keep -- --json -v";
+	char line[] = "frem -v --store a show --json x --store=b --store-timeout 5s -vv --keep -- --json -v";
 	char *argv[16];
 	int argc = split(line, argv);
 	struct frem_error err = {0};
@@ -197,7 +197,10 @@ static void global_options_stand_anywhere_before_two_dashes(void **state)
 
 	(void)state;
 	assert_int_equal(options_globals(&argc, argv, &g, &err), 0);
-	assert_string_equal(g.store, "b");
+	assert_int_equal(g.n_stores, 2);
+	assert_string_equal(g.stores[0], "a");
+	assert_string_equal(g.stores[1], "b");
+	assert_string_equal(g.store_timeout, "5s");
 	assert_true(g.json);
 	assert_int_equal(g.verbose, 3);
 	assert_false(g.help);

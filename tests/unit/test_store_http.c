@@ -58,6 +58,16 @@ static void a_prefix_is_a_store_of_its_own(void **state)
 
 /* ---- servers that are not there, or lie ---- */
 
+/* Opens a store whose first failure is final. */
+static int open_strict(const char *url, struct store **ret, struct frem_error *err)
+{
+	int r = store_open(url, ret, err);
+
+	if (r == 0)
+		store_set_timeout(*ret, 0);
+	return r;
+}
+
 static void nobody_listens(void **state)
 {
 	_cleanup_fetcher_ struct fetcher *f = NULL;
@@ -139,14 +149,14 @@ static void lies_are_never_passed_on(void **state)
 		struct sink sink = {0};
 		int r;
 
-		assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+		assert_int_equal(open_strict(tcp_peer_url(p), &s, &err), 0);
 		r = store_get(s, "a/1/x", 5, 10, 10, &b, &err);
 		if (r != lies[i].r && !(lies[i].r == -EIO && r == -ECONNRESET))
 			fail_msg("lie %zu: %d %s", i, r, err.text);
 		assert_int_equal(err.code, lies[i].code);
 		assert_int_equal(b.len, 0);
 		store_free(s); /* the peer knows one connection at a time */
-		assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+		assert_int_equal(open_strict(tcp_peer_url(p), &s, &err), 0);
 		assert_int_equal(fetcher_new(s, &f, &err), 0);
 		sink_start(f, &sink, "a/1/x", 5, 10, true);
 		run_all(f);
@@ -172,7 +182,7 @@ static void refusals_quote_the_server(void **state)
 	struct store *s = NULL;
 
 	(void)state;
-	assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+	assert_int_equal(open_strict(tcp_peer_url(p), &s, &err), 0);
 	assert_int_equal(store_get(s, "a/1/x", 0, 10, 10, &b, &err), -EIO);
 	assert_non_null(strstr(err.text, "get 'a/1/x': the server answered 500 'disk on fire'"));
 	store_free(s);
@@ -191,7 +201,7 @@ static void a_whole_answer_is_cut(void **state)
 	(void)state;
 	snprintf(answer, sizeof(answer), OK_100 "%0100d", 7);
 	p = tcp_peer_start(answer, strlen(answer));
-	assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+	assert_int_equal(open_strict(tcp_peer_url(p), &s, &err), 0);
 	assert_int_equal(store_get(s, "a/1/x", 0, 10, 10, &b, &err), 0);
 	assert_int_equal(b.len, 10);
 	assert_int_equal(store_get(s, "a/1/x", 0, STORE_WHOLE, 99, &b, &err), -EFBIG);
@@ -221,7 +231,7 @@ static void a_body_has_to_say_where_it_ends(void **state)
 		struct frem_error err = {0};
 		struct store *s = NULL;
 
-		assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+		assert_int_equal(open_strict(tcp_peer_url(p), &s, &err), 0);
 		assert_int_equal(store_get(s, "a/1/x", 0, STORE_WHOLE, 99, &b, &err), cases[i].r);
 		assert_int_equal(b.len, cases[i].r ? 0 : 10);
 		store_free(s);
@@ -242,7 +252,7 @@ static void redirects_are_followed(void **state)
 		 "HTTP/1.1 302 Found\r\nLocation: %s/a/1/x\r\nContent-Length: 0\r\n\r\n",
 		 server_url(w->server));
 	p = tcp_peer_start(answer, strlen(answer));
-	assert_int_equal(store_open(tcp_peer_url(p), &s, &w->err), 0);
+	assert_int_equal(open_strict(tcp_peer_url(p), &s, &w->err), 0);
 	assert_int_equal(store_get(s, "a/1/x", 2, 3, 10, &b, &w->err), 0);
 	assert_int_equal(b.len, 3);
 	assert_memory_equal(b.data, "234", 3);
@@ -262,7 +272,7 @@ static void a_silent_server_is_given_up(void **state)
 
 	(void)state;
 	tcp_url(fd, url, sizeof(url));
-	assert_int_equal(store_open(url, &s, &err), 0);
+	assert_int_equal(open_strict(url, &s, &err), 0);
 	store_set_stall_limit(s, 200);
 	assert_int_equal(store_get(s, "a/1/x", 0, 10, 10, &b, &err), -ETIMEDOUT);
 	assert_int_equal(err.code, FREM_STORE);
@@ -299,7 +309,7 @@ static void listings_are_checked(void **state)
 		snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
 			 strlen(bodies[i]), bodies[i]);
 		p = tcp_peer_start(answer, strlen(answer));
-		assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+		assert_int_equal(open_strict(tcp_peer_url(p), &s, &err), 0);
 		assert_int_equal(store_list(s, "a/", &l, &err), -EIO);
 		assert_int_equal(err.code, FREM_STORE);
 		assert_null(l);
@@ -332,7 +342,7 @@ static void success_before_the_end_is_none(void **state)
 	struct store *s = NULL;
 
 	(void)state;
-	assert_int_equal(store_open(tcp_peer_url(p), &s, &err), 0);
+	assert_int_equal(open_strict(tcp_peer_url(p), &s, &err), 0);
 	assert_true(store_put(s, "a/1/x", &source, true, &err) < 0);
 	assert_int_equal(err.code, FREM_STORE);
 	store_free(s);
