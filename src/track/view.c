@@ -86,10 +86,9 @@ static int insert_chunk(struct view *v, size_t c)
 		v->chunks = chunks;
 		v->cap_chunks = cap;
 	}
-	k = malloc(sizeof(*k));
+	k = calloc(1, sizeof(*k));
 	if (!k)
 		return -ENOMEM;
-	k->n = 0;
 	memmove(v->chunks + c + 1, v->chunks + c, (v->n_chunks - c) * sizeof(struct chunk *));
 	v->chunks[c] = k;
 	v->n_chunks++;

@@ -118,8 +118,8 @@ static void see_all(const struct view *v, const struct model *m, uint64_t before
 			.unit = unit, .touched = touched, .resident = resident};
 
 		for (unsigned i = 0; i < TOUCHED_WORDS; i++) {
-			touched[i] = random_below(UINT64_MAX) & random_below(UINT64_MAX);
-			resident[i] = touched[i] | random_below(UINT64_MAX);
+			resident[i] = random_below(UINT64_MAX);
+			touched[i] = resident[i] & random_below(UINT64_MAX);
 		}
 		for (unsigned i = 0; i < UNIT; i++) {
 			uint64_t page = unit * UNIT + i;
