@@ -7,16 +7,16 @@
 
 #include "young.h"
 
-#define SPACE_GONE_RANGES 4u
+#define SPACE_GONE_RANGES 8u
+#define SPACE_GONE_BITS 19u /* of the number of pages; the number of the first is above them */
 
 /* What is kept of an address space where the events come from. */
 struct event_space {
 	__u32 number; /* an armed task's is its index */
 	__u32 next;   /* of gone, to be overwritten */
-	struct {
-		__u64 start;
-		__u64 end;
-	} gone[SPACE_GONE_RANGES]; /* told to be removed: nothing there is of the image */
+	/* Ranges told to be removed, nothing there is of the image: each one word, so that it is
+	 * read and written as a whole. */
+	__u64 gone[SPACE_GONE_RANGES];
 };
 
 enum event_kind {

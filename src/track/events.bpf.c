@@ -22,6 +22,7 @@
 char LICENSE[] SEC("license") = "GPL";
 
 #define RING_SIZE (4u << 20)
+#define MOST_AT_ONCE 10000u /* each takes the user about half a microsecond */
 #define MOST_SPACES 16384u
 
 /* asm/unistd_64.h, and the bit of its x32 variants */
@@ -78,6 +79,7 @@ struct {
 
 /* Set by the user. */
 __u32 next_space; /* the number of the next child */
+__u32 told;	  /* since the user last set it to 0: see too_many() */
 
 /* Told to the user. */
 __u64 lost;	 /* events for which there was no room */
@@ -90,15 +92,32 @@ static __always_inline void count_lost(void)
 	__sync_fetch_and_add(&lost, 1);
 }
 
+/* To be asked before something is told that programs can do any number of times a second: following
+ * it must not take the user more than a small part of a processor. */
+static __always_inline int too_many(void)
+{
+	if (__sync_fetch_and_add(&told, 1) < MOST_AT_ONCE)
+		return 0;
+	count_lost();
+	return 1;
+}
+
+static __always_inline void *reserve(__u64 size)
+{
+	void *e = bpf_ringbuf_reserve(&ring, size, 0);
+
+	if (!e)
+		count_lost();
+	return e;
+}
+
 /* Returns 1 where there was no room to tell it. */
 static __always_inline int tell_range(__u32 kind, __u32 space, __u64 start, __u64 end, __u64 to)
 {
-	struct event_range *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	struct event_range *e = reserve(sizeof(*e));
 
-	if (!e) {
-		count_lost();
+	if (!e)
 		return 1;
-	}
 	e->head.kind = kind;
 	e->head.space = space;
 	e->start = start;
@@ -107,6 +126,17 @@ static __always_inline int tell_range(__u32 kind, __u32 space, __u64 start, __u6
 	e->when = kind == EVENT_MOVED ? bpf_ktime_get_ns() : 0;
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	return 0;
+}
+
+static __always_inline void tell_gone(__u32 space)
+{
+	struct event *e = reserve(sizeof(*e));
+
+	if (!e)
+		return;
+	e->kind = EVENT_GONE;
+	e->space = space;
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 }
 
 /* Keeps the compiler from working out a value that the verifier has to see being bounded. */
@@ -151,11 +181,9 @@ __noinline int tell_unit(__u64 table, __u64 unit, __u32 pages, __u32 space, __u3
 	}
 	if (!any)
 		return 0;
-	e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
-	if (!e) {
-		count_lost();
+	e = reserve(sizeof(*e));
+	if (!e)
 		return 0;
-	}
 	e->head.kind = EVENT_SIGHT;
 	e->head.space = space;
 	e->unit = unit;
@@ -235,7 +263,7 @@ static __always_inline int tell_removal(struct mm_struct *mm, __u32 space, __u32
 {
 	__u64 end = start + page_up(size);
 
-	if (!whole_range(start, end))
+	if (!whole_range(start, end) || too_many())
 		return 1;
 	tell_sights(mm, space, slot, start, end);
 	return tell_range(EVENT_REMOVED, space, start, end, 0);
@@ -255,48 +283,64 @@ static __always_inline struct mm_struct *current_mm(void)
 
 /* ---- changes under the mmap lock ---- */
 
-static __always_inline int known_gone(const struct event_space *space, __u64 start, __u64 end)
+#define GONE_PAGES ((1ULL << SPACE_GONE_BITS) - 1)
+
+static __always_inline __u64 gone_range(const struct event_space *space, unsigned i, __u64 *ret_end)
 {
+	__u64 range = *(const volatile __u64 *)&space->gone[i];
+
+	*ret_end = (range >> SPACE_GONE_BITS) + (range & GONE_PAGES);
+	return range >> SPACE_GONE_BITS;
+}
+
+/* Pages, by number. */
+static __always_inline int known_gone(const struct event_space *space, __u64 first, __u64 end)
+{
+	__u64 from, to;
 	unsigned i;
 
-	for (i = 0; i < SPACE_GONE_RANGES; i++)
-		if (start >= space->gone[i].start && end <= space->gone[i].end)
+	for (i = 0; i < SPACE_GONE_RANGES; i++) {
+		from = gone_range(space, i, &to);
+		if (first >= from && end <= to)
 			return 1;
+	}
 	return 0;
 }
 
 /* Ranges that meet become one. */
-static __always_inline void note_gone(struct event_space *space, __u64 start, __u64 end)
+static __always_inline void note_gone(struct event_space *space, __u64 first, __u64 end)
 {
+	__u64 from, to;
 	unsigned i;
 
-	for (i = 0; i < SPACE_GONE_RANGES; i++)
-		if (start <= space->gone[i].end && end >= space->gone[i].start) {
-			if (start < space->gone[i].start)
-				space->gone[i].start = start;
-			if (end > space->gone[i].end)
-				space->gone[i].end = end;
-			return;
-		}
-	i = space->next++ % SPACE_GONE_RANGES;
-	space->gone[i].start = start;
-	space->gone[i].end = end;
+	for (i = 0; i < SPACE_GONE_RANGES; i++) {
+		from = gone_range(space, i, &to);
+		if (first > to || end < from)
+			continue;
+		first = first < from ? first : from;
+		end = end > to ? end : to;
+		break;
+	}
+	if (i == SPACE_GONE_RANGES)
+		i = space->next++ % SPACE_GONE_RANGES;
+	if (end - first <= GONE_PAGES)
+		*(volatile __u64 *)&space->gone[i % SPACE_GONE_RANGES] =
+			first << SPACE_GONE_BITS | (end - first);
 }
 
 /*
- * Programs that allocate large blocks map and unmap the same addresses all the time: after the
- * first time there is nothing to tell. Only with the lock, which keeps `gone` from being changed by
- * several at once.
+ * Programs map and unmap, or use and discard, the same addresses again and again: after the first
+ * time there is nothing to tell. Without the lock another thread may undo what was noted here.
  */
-static __always_inline void remove(struct mm_struct *mm, struct event_space *space, __u64 start,
-				   __u64 size)
+static __always_inline void remove(struct mm_struct *mm, struct event_space *space, __u32 slot,
+				   __u64 start, __u64 size)
 {
-	__u64 end = start + page_up(size);
+	__u64 first = start >> PT_PAGE_SHIFT, end = (start + page_up(size)) >> PT_PAGE_SHIFT;
 
-	if (known_gone(space, start, end))
+	if (known_gone(space, first, end))
 		return;
-	if (!tell_removal(mm, space->number, SLOT_LOCK, start, size))
-		note_gone(space, start, end);
+	if (!tell_removal(mm, space->number, slot, start, size))
+		note_gone(space, first, end);
 }
 
 static __always_inline void brk(struct mm_struct *mm, struct event_space *space, __u64 wanted)
@@ -304,7 +348,7 @@ static __always_inline void brk(struct mm_struct *mm, struct event_space *space,
 	__u64 end = page_up(BPF_CORE_READ(mm, brk)), start = page_up(wanted);
 
 	if (wanted >= BPF_CORE_READ(mm, start_brk) && start < end)
-		remove(mm, space, start, end - start);
+		remove(mm, space, SLOT_LOCK, start, end - start);
 }
 
 /* What mremap moves keeps its accessed bits: here is told only what it removes. Where image pages
@@ -317,9 +361,9 @@ static __always_inline void remap(struct mm_struct *mm, struct event_space *spac
 	if (!new_size)
 		return;
 	if (regs->r10 & MREMAP_FIXED)
-		remove(mm, space, regs->r8, new_size);
+		remove(mm, space, SLOT_LOCK, regs->r8, new_size);
 	if (new_size < old_size)
-		remove(mm, space, from + new_size, old_size - new_size);
+		remove(mm, space, SLOT_LOCK, from + new_size, old_size - new_size);
 	__builtin_memset(space->gone, 0, sizeof(space->gone));
 }
 
@@ -332,11 +376,11 @@ static __always_inline void tell_change(struct mm_struct *mm, struct event_space
 		return;
 	switch ((__u32)regs->orig_ax & ~NR_X32) {
 	case NR_MUNMAP:
-		remove(mm, space, regs->di, regs->si);
+		remove(mm, space, SLOT_LOCK, regs->di, regs->si);
 		break;
 	case NR_MMAP:
 		if (regs->r10 & MAP_FIXED && !(regs->r10 & MAP_FIXED_NOREPLACE))
-			remove(mm, space, regs->di, regs->si);
+			remove(mm, space, SLOT_LOCK, regs->di, regs->si);
 		break;
 	case NR_BRK:
 		brk(mm, space, regs->di);
@@ -366,7 +410,7 @@ static __always_inline int lock_taken(struct mm_struct *mm, int write)
 	number = space->number;
 	bpf_map_delete_elem(&spaces, &key);
 	tell_sights(mm, number, SLOT_LOCK, 0, user_end());
-	tell_range(EVENT_GONE, number, 0, 0, 0);
+	tell_gone(number);
 	return 0;
 }
 
@@ -434,7 +478,7 @@ int madvise_entered(struct syscall_enter *ctx)
 	struct event_space *space = space_of(mm);
 
 	if (space && discards((__u32)ctx->args[2]))
-		tell_removal(mm, space->number, SLOT_MADVISE, ctx->args[0], ctx->args[1]);
+		remove(mm, space, SLOT_MADVISE, ctx->args[0], ctx->args[1]);
 	return 0;
 }
 
@@ -456,7 +500,7 @@ static __always_inline void tell_used(__u32 space, __u64 start, __u64 size)
 	__u64 end = page_up(start + size);
 
 	start = start >> PT_PAGE_SHIFT << PT_PAGE_SHIFT;
-	if (size && start < end && end <= user_end())
+	if (size && start < end && end <= user_end() && !too_many())
 		tell_range(EVENT_USED, space, start, end, 0);
 }
 
@@ -583,12 +627,10 @@ static __always_inline __u32 visible_pid(struct task_struct *task)
 
 static __always_inline void tell_child(__u32 space, __u32 number, struct task_struct *child)
 {
-	struct event_forked *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	struct event_forked *e = reserve(sizeof(*e));
 
-	if (!e) {
-		count_lost();
+	if (!e)
 		return;
-	}
 	e->head.kind = EVENT_FORKED;
 	e->head.space = space;
 	e->child = number;

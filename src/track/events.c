@@ -235,6 +235,7 @@ void events_drain(struct events *e, events_take take, void *arg)
 {
 	e->take = take;
 	e->arg = arg;
+	e->skeleton->bss->told = 0;
 	ring_buffer__consume(e->ring);
 }
 

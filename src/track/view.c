@@ -293,12 +293,27 @@ bool view_find(const struct view *v, uint64_t start, uint64_t end, struct view_s
 
 /* ---- sights ---- */
 
+/* The bits of `in` that are in its word `word` and in [first, end). */
+static uint64_t bits_of(const uint64_t *in, unsigned word, unsigned first, unsigned end)
+{
+	uint64_t bits = in[word];
+
+	if (first > word * 64)
+		bits &= ~UINT64_C(0) << (first - word * 64);
+	if (end < (word + 1) * 64)
+		bits &= (UINT64_C(1) << (end - word * 64)) - 1;
+	return bits;
+}
+
 /* n bits of a unit from `first` on, put into another one from `to` on. */
 static void copy_bits(uint64_t *out, unsigned to, const uint64_t *in, unsigned first, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (in[(first + i) / 64] >> (first + i) % 64 & 1)
-			out[(to + i) / 64] |= UINT64_C(1) << (to + i) % 64;
+	for (unsigned word = first / 64; word * 64 < first + n; word++)
+		for (uint64_t bits = bits_of(in, word, first, first + n); bits; bits &= bits - 1) {
+			unsigned i = word * 64 + (unsigned)__builtin_ctzll(bits) - first + to;
+
+			out[i / 64] |= UINT64_C(1) << i % 64;
+		}
 }
 
 /* Pages [first, end) of the sight belong to image pages from `image` on, in at most two units. */
