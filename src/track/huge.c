@@ -365,7 +365,7 @@ static bool enough_apart(const struct huge_pages *h)
 static void leave(struct huge_pages *h, struct touched_set *set, struct huge_unit *u,
 		  const struct look *look)
 {
-	if (look->huge && !u->last_run) {
+	if (look->huge && !u->last_run && !u->looked) {
 		u->state = UNIT_REFUSED;
 		return;
 	}
@@ -412,8 +412,12 @@ static bool tend_unit(struct huge_pages *h, struct touched_set *set, struct huge
 {
 	if (u->state == UNIT_WATCHED && watch(h, set, u))
 		return true;
-	if (u->state == UNIT_WATCHED || join(h, u))
+	if (u->state == UNIT_WATCHED)
 		return false;
+	if (join(h, u)) {
+		u->due = clock_ns() + u->gap;
+		return false;
+	}
 	u->looked += u->looked < MOST_LOOKS;
 	if (!u->settled)
 		put(h, &h->again, u);
