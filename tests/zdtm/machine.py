@@ -15,7 +15,7 @@ CAP_SYS_RESOURCE = 24
 # a hierarchy comes into being, for the whole machine, when it is first mounted
 HIERARCHIES = ("none,name=zdtmtst", "none,name=zdtmtst.defaultroot")
 SETTINGS = {
-    # a task in a user namespace may not create a userfaultfd otherwise; CRIU's own CI sets this, too
+    # a task in a user namespace may not create a userfaultfd otherwise; CRIU's own CI sets it, too
     "vm/unprivileged_userfaultfd": 1,
     # zdtm.py reserves some, and leaves them behind when a test has failed
     "vm/nr_hugepages": None,
@@ -51,7 +51,11 @@ def hierarchies():
 @contextlib.contextmanager
 def mounted(hierarchy):
     with tempfile.TemporaryDirectory() as where:
-        subprocess.run(["mount", "-t", "cgroup", "-o", hierarchy, "zdtm", where], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["mount", "-t", "cgroup", "-o", hierarchy, "zdtm", where],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             yield where
         finally:
@@ -92,8 +96,9 @@ def remove_hierarchies(*kept):
 def apart(function, *words):
     """Calls one of these functions where its mounts are seen by nobody else."""
     code = f"import sys, machine; machine.{function.__name__}(*sys.argv[1:])"
+    here = os.path.dirname(os.path.abspath(__file__))
     command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-B", "-c", code]
-    return subprocess.run([*command, *words], cwd=os.path.dirname(os.path.abspath(__file__)), check=True)
+    return subprocess.run([*command, *words], cwd=here, check=True)
 
 
 class Machine:

@@ -28,6 +28,8 @@ MODES = {  # how the memory gets to the daemon
     "dedup": ["--lazy-pages", "--pre", "2", "--dedup"],  # with holes where a child has the page
 }
 FLAVOURS = ("h", "ns", "uns")
+# the source of a migration still has its pids when the restore takes them: both need their own
+POINTLESS = (("migrate", "h"),)
 PASS, FAIL, SKIP = "pass", "fail", "skip"
 
 RUN = re.compile(r"^=== Run \d+/\d+ [=-]+ (\S+)")
@@ -162,8 +164,8 @@ class Batch:
         verdict.seconds = round(time.monotonic() - self._since, 2)
         verdict.served = self._suite.starts() - self._served
         if verdict.result == FAIL:
-            errors = [e[1] for x in self._lines if not HARMLESS.search(x) for e in [ERROR.search(x)] if e]
-            verdict.why += f": {errors[0]}" if errors else ""
+            errors = [ERROR.search(x) for x in self._lines if not HARMLESS.search(x)]
+            verdict.why += next((f": {e[1]}" for e in errors if e), "")
             self._keep()
         self.outcomes[self._test] = verdict
         self._test, self._verdict = None, None
@@ -186,6 +188,7 @@ class Suite:
     def __init__(self, directory, criu, limit=120.0):
         self.directory = os.path.join(directory, "src", "test")
         self.logs = os.path.join(directory, "logs")
+        self._module = os.path.join(directory, "src", "lib")
         self._base, self._criu, self._limit = directory, criu, limit
         self._private = os.path.join(directory, "tmp")
         self._started = os.path.join(directory, "started")
@@ -226,19 +229,20 @@ class Suite:
     def run(self, tests, flavour, mode, daemon, label):
         """Runs the tests one by one. Returns {test: Outcome}."""
         wrapper = os.path.join(self._base, "criu")
-        words = {"log": self._started, "criu": self._criu}
+        text = WRAPPER.format(
+            daemon=shlex.join(daemon), log=shlex.quote(self._started), criu=shlex.quote(self._criu)
+        )
         with open(wrapper, "w", encoding="utf-8") as f:
-            f.write(WRAPPER.format(daemon=shlex.join(daemon), **{k: shlex.quote(v) for k, v in words.items()}))
+            f.write(text)
         os.chmod(wrapper, 0o755)
         outcomes = {}
         while todo := [t for t in tests if t not in outcomes]:
             options = [word for t in todo for word in ("-t", t)]
             options += ["-f", flavour, "--keep-going", "--keep-img", "never", *MODES[mode]]
-            options += ["--criu-bin", wrapper, "--pycriu-search-path", os.path.join(self.directory, "../lib")]
+            options += ["--criu-bin", wrapper, "--pycriu-search-path", self._module]
             keep_in = os.path.join(self.logs, label, f"{mode}-{flavour}")
-            self._batch = Batch(
-                self, self._command(["run", *options]), self._environment(flavour), keep_in, self._limit
-            )
+            command, environment = self._command(["run", *options]), self._environment(flavour)
+            self._batch = Batch(self, command, environment, keep_in, self._limit)
             new = self._batch.finish()
             self._batch = None
             outcomes.update(new or {todo[0]: Outcome(FAIL, "zdtm.py did not come to it")})
@@ -247,16 +251,22 @@ class Suite:
     def _command(self, words):
         """In a mount namespace of its own, with a private /tmp: what is left there goes with it."""
         inner = 'private=$1; shift; [ -z "$private" ] || mount --bind "$private" /tmp; exec "$@"'
-        visible = (self._base, self._criu, os.path.dirname(__file__), os.environ.get("FREM_BUILD", "/"))
+        here = os.path.dirname(__file__)
+        visible = (self._base, self._criu, here, os.environ.get("FREM_BUILD", "/"))
         hidden = any(os.path.realpath(p).startswith("/tmp/") for p in visible)
         command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", inner, "sh"]
         return [*command, "" if hidden else self._private, PYTHON, "zdtm.py", *words]
 
     @staticmethod
     def _environment(flavour=None):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("FREM_", "ZDTM_", "PYTHON"))}
-        environment["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"  # zdtm.py's python3 is the system's
-        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "ZDTM_IGNORE_TAINT": "1"}
+        ours = ("FREM_", "ZDTM_", "PYTHON")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+        environment |= {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",  # zdtm.py's python3 is the system's
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "ZDTM_IGNORE_TAINT": "1",
+        }
         # in a user namespace of its own a task can be dumped whoever it belongs to
         if flavour != "uns" and not machine.has_capability(machine.CAP_SYS_RESOURCE):
             environment |= {"ZDTM_TASK_UID": "0", "ZDTM_TASK_GID": "0"}
