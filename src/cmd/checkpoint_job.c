@@ -21,6 +21,7 @@
 #include "process.h"
 #include "touch_object.h"
 
+#define TAKE_BACK_MS 2000 /* for removing what an upload that failed has left */
 #define RATE_LEAST_BYTES                                                        \
 	(UINT64_C(1) << 20) /* below this an upload says nothing about the link \
 			     */
@@ -336,6 +337,7 @@ int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err)
 	if (r == 0)
 		return 0;
 	store_set_interrupt(job->store, NULL);
+	store_set_timeout(job->store, TAKE_BACK_MS); /* what failed may be the store itself */
 	remove_object(job, OBJECT_MANIFEST);
 	remove_object(job, OBJECT_HEAD);
 	remove_object(job, OBJECT_PAGES);

@@ -66,6 +66,7 @@ struct http_fetcher {
 	struct fetches asked, over, cancelled;
 	bool ended;		/* calls are over that were not looked at */
 	struct parts abandoned; /* to be freed outside of curl */
+	bool fresh;		/* a fetch was started since the last step */
 	bool stepping;		/* within step(): nothing is freed */
 	bool called;		/* a callback was called in this step */
 	uint64_t last_step, last_stall_check;

@@ -50,6 +50,7 @@ static int http_fetcher_start(struct fetcher *base, const struct fetch_request *
 	t->total = STORE_WHOLE;
 	TAILQ_INIT(&t->parts);
 	TAILQ_INSERT_TAIL(&fetch_lane(t)->asking, t, link);
+	f->fresh = true;
 	base->active++;
 	if (ret)
 		*ret = t;
@@ -162,6 +163,7 @@ static int http_fetcher_step(struct fetcher *base, const struct turn *turn, bool
 	if (r == 0) {
 		fetches_settle(f);
 		deliver_all(f);
+		f->fresh = false;
 		r = fetches_pump(f, err);
 	}
 	if (r == 0)
@@ -182,7 +184,7 @@ static int http_fetcher_timeout(const struct fetcher *base)
 	const struct http_fetcher *f = (const struct http_fetcher *)base;
 	uint64_t now = clock_ns(), at;
 
-	if (f->ended || !TAILQ_EMPTY(&f->over))
+	if (f->fresh || f->ended || !TAILQ_EMPTY(&f->over))
 		return 0;
 	if (!base->active)
 		return -1;

@@ -259,13 +259,13 @@ static bool is_missing_for_good(const struct fetch *t, uint64_t now)
 static void try_next(struct fetch *t)
 {
 	struct replica_fetcher *f = t->fetcher;
-	uint64_t now = clock_ns(), patience = replicas_patience_ns(f->s), until;
+	uint64_t now = clock_ns(), until;
 	struct frem_error err;
 	int i = pick(t, 0, now), r;
 
 	if (i < 0 || is_missing_for_good(t, now) ||
 	    (t->r && replica_judge(&t->why) == REPLICA_PASSING &&
-	     now - t->progress_ns >= patience)) {
+	     replicas_given_up(f->s, t->progress_ns, now))) {
 		finish(t, t->r, &t->why);
 		return;
 	}

@@ -11,6 +11,8 @@
 
 #define BACKOFF_MIN_NS (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (2 * NSEC_PER_SEC)
+/* Trouble that nobody has met for so long is over: the next is a new one. */
+#define TROUBLE_FORGOTTEN_NS (30 * NSEC_PER_SEC)
 #define DOUBT_MIN_NS (500 * NSEC_PER_MSEC)
 #define DOUBLINGS_MOST 7u
 /* Nothing depends yet on a store that has never answered: the user hears of it soon. */
@@ -43,6 +45,7 @@ bool replica_says_more(const struct frem_error *a, const struct frem_error *b)
 void replica_good(struct replicas *s, unsigned i)
 {
 	s->answered = true;
+	s->trouble_ns = 0;
 	s->of[i].strikes = 0;
 	s->of[i].aside_until = 0;
 }
@@ -50,15 +53,25 @@ void replica_good(struct replicas *s, unsigned i)
 void replica_strike(struct replicas *s, unsigned i)
 {
 	struct replica *p = &s->of[i];
-	uint64_t ns = BACKOFF_MIN_NS << p->strikes;
+	uint64_t ns = BACKOFF_MIN_NS << p->strikes, now = clock_ns();
 
 	if (ns > BACKOFF_MAX_NS)
 		ns = BACKOFF_MAX_NS;
 	if (p->strikes < DOUBLINGS_MOST)
 		p->strikes++;
+	if (!s->trouble_ns || now - s->failed_ns > TROUBLE_FORGOTTEN_NS)
+		s->trouble_ns = now;
+	s->failed_ns = now;
 	/* many clients of a store that comes back do not all come at once */
 	s->random = s->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	p->aside_until = clock_ns() + ns / 2 + (s->random >> 33) % (ns / 2);
+	p->aside_until = now + ns / 2 + (s->random >> 33) % (ns / 2);
+}
+
+bool replicas_given_up(const struct replicas *s, uint64_t start_ns, uint64_t now)
+{
+	uint64_t since = s->trouble_ns && s->trouble_ns < start_ns ? s->trouble_ns : start_ns;
+
+	return now - since >= replicas_patience_ns(s);
 }
 
 void replica_doubt(struct replicas *s, unsigned i)
@@ -152,16 +165,18 @@ static int give_up(const struct tries *t, struct frem_error *err)
 /* The replica to try now, after a pause perhaps; or -errno. */
 static int tries_next(struct tries *t, struct frem_error *err)
 {
-	uint64_t now = clock_ns(), patience = replicas_patience_ns(t->s), until;
+	uint64_t now = clock_ns(), until;
 	int i = replica_pick(t->s, t->out, now), r;
 
 	if (i < 0)
 		return give_up(t, err);
 	until = t->s->of[i].aside_until;
+	if (until <= now)
+		return i;
 	/* another call may have put it aside: one try is everybody's */
-	if (t->failed && until > t->start + patience)
+	if (t->failed && replicas_given_up(t->s, t->start, until))
 		return give_up(t, err);
-	r = until > now ? nap_until(t->s, until, err) : 0;
+	r = nap_until(t->s, until, err);
 	return r < 0 ? r : i;
 }
 
@@ -185,7 +200,7 @@ static int tries_failed(struct tries *t, int i, int r, struct frem_error *err)
 	}
 	log_info("store '%s': %s: trying again", t->s->store.url, err->text);
 	replica_strike(t->s, (unsigned)i);
-	if (clock_ns() - t->start >= replicas_patience_ns(t->s))
+	if (replicas_given_up(t->s, t->start, clock_ns()))
 		return r;
 	return 0;
 }
@@ -331,13 +346,14 @@ static int replicas_put(struct store *base, const char *key, const struct store_
 /* What is done with each replica: 0, or -errno. */
 typedef int (*each_fn)(struct store *s, void *arg, bool again, struct frem_error *err);
 
-/* Does it with one replica until it works or is given up. */
-static int with_one(struct replicas *s, unsigned i, uint64_t patience_ns, each_fn fn, void *arg,
+/* Does it with one replica until it works, or is given up after so long at most. */
+static int with_one(struct replicas *s, unsigned i, uint64_t most_ns, each_fn fn, void *arg,
 		    struct frem_error *err)
 {
 	uint64_t start = clock_ns();
 
 	for (bool again = false;; again = true) {
+		uint64_t until;
 		int r;
 
 		frem_error_reset(err);
@@ -348,14 +364,16 @@ static int with_one(struct replicas *s, unsigned i, uint64_t patience_ns, each_f
 		}
 		if (s->n > 1)
 			frem_context(err, r, "'%s'", s->of[i].store->url);
-		if (replica_judge(err) != REPLICA_PASSING || clock_ns() - start >= patience_ns)
+		if (replica_judge(err) != REPLICA_PASSING)
 			return r;
 		replica_strike(s, i);
-		if (s->of[i].aside_until > start + patience_ns)
+		until = s->of[i].aside_until;
+		if (replicas_given_up(s, start, until) || until - start > most_ns)
 			return r;
 		log_info("store '%s': %s: trying again", s->store.url, err->text);
-		if (nap_until(s, s->of[i].aside_until, err) < 0)
-			return -EINTR;
+		r = nap_until(s, until, err);
+		if (r < 0)
+			return r;
 	}
 }
 
@@ -406,8 +424,9 @@ static int replicas_list(struct store *base, const char *prefix, struct store_li
 {
 	struct replicas *s = (struct replicas *)base;
 	struct union_list u = {.prefix = prefix, .all = out};
-	uint64_t patience = replicas_patience_ns(s), start = clock_ns();
-	uint64_t each = s->n > 1 ? FIRST_CONTACT_MS * NSEC_PER_MSEC : patience;
+	uint64_t start = clock_ns();
+	/* while one is down the others may answer */
+	uint64_t each = s->n > 1 ? FIRST_CONTACT_MS * NSEC_PER_MSEC : UINT64_MAX;
 	struct frem_error why[REPLICAS_MOST];
 	bool passing;
 	int r = 0;
@@ -416,13 +435,12 @@ static int replicas_list(struct store *base, const char *prefix, struct store_li
 	do {
 		passing = false;
 		for (unsigned i = 0; i < s->n; i++) {
-			r = with_one(s, i, each < patience ? each : patience, list_one, &u,
-				     &why[i]);
+			r = with_one(s, i, each, list_one, &u, &why[i]);
 			if (r < 0 && replica_judge(&why[i]) == REPLICA_FINAL)
 				return give_up(&(struct tries){.why = why[i], .r = r}, err);
 			passing |= r < 0 && replica_judge(&why[i]) == REPLICA_PASSING;
 		}
-	} while (u.answers == 0 && passing && clock_ns() - start < patience);
+	} while (u.answers == 0 && passing && !replicas_given_up(s, start, clock_ns()));
 	if (u.answers == 0)
 		return give_up(&(struct tries){.why = why[s->n - 1], .r = r}, err);
 	for (unsigned i = 0; i < s->n; i++)
@@ -457,7 +475,7 @@ static int replicas_remove(struct store *base, const char *key, struct frem_erro
 
 	replicas_settings(s);
 	for (unsigned i = 0; i < s->n; i++) {
-		int r = with_one(s, i, replicas_patience_ns(s), remove_one, &m, &why);
+		int r = with_one(s, i, UINT64_MAX, remove_one, &m, &why);
 
 		if (r < 0 && !failed) {
 			first = why;

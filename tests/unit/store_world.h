@@ -144,6 +144,8 @@ struct sink {
 	bool cancelled;
 	struct sink *next; /* CHAIN: to be started from within done */
 	struct frem_error err;
+	void *into;
+	uint32_t avoid, sources;
 	int *order; /* counts completions */
 	int place;
 };
@@ -174,7 +176,9 @@ static inline struct fetch *sink_start(struct fetcher *f, struct sink *s, const 
 				    .data = sink_data,
 				    .done = sink_done,
 				    .arg = s,
-				    .urgent = urgent};
+				    .urgent = urgent,
+				    .into = s->into,
+				    .avoid = s->avoid};
 
 	s->f = f;
 	if (fetcher_start(f, &req, &s->fetch, &s->err) < 0)
@@ -188,6 +192,7 @@ static inline void sink_done(void *arg, int r, const struct frem_error *err)
 
 	s->done++;
 	s->r = r;
+	s->sources = fetch_sources(s->f, s->fetch);
 	if (r)
 		s->err = *err;
 	if (s->order)
