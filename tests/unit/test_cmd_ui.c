@@ -189,7 +189,8 @@ static int split(char *line, char *argv[16])
 
 static void global_options_stand_anywhere_before_two_dashes(void **state)
 {
-	char line[] = "frem -v --store a show --json x --store=b --store-timeout 5s -vv --keep -- --json -v";
+	char line[] =
+		"frem -v --store a show --json x --store=b --store-timeout 5s -vv --keep -- --json -v";
 	char *argv[16];
 	int argc = split(line, argv);
 	struct frem_error err = {0};
