@@ -36,9 +36,11 @@
 #define PAGE_SIZE (UINT64_C(1) << (YOUNG_UNIT_SHIFT - 9))
 /* A range costs as much as so many pages: smaller gaps are gone over. */
 #define GAP_PAGES 6u
-/* A trifle: one page in so many. What was faulted in a moment ago waits
- * for its place in a queue for each processor, and cannot be made cold until then; it was used just
- * before the checkpoint, and is likely to be used right after. */
+/* A trifle: one page in so many of a program that is not small. What was faulted in a moment ago
+ * waits for its place in a queue for each processor, and cannot be made cold until then; it was
+ * used just before the checkpoint, and is likely to be used right after. Of a small program all
+ * pages are looked at instead, in half a millisecond. */
+#define SMALL_PAGES 16384u
 #define PAGES_A_TRIFLE 2048u
 
 /* One walk over a process, making cold what it finds if there is a pidfd. */
@@ -128,7 +130,9 @@ static int sweep(struct bpf_walker *w, struct sweep *s, struct frem_error *err)
 
 static bool a_trifle(const struct sweep *s)
 {
-	return s->accessed <= s->walk.pages / PAGES_A_TRIFLE;
+	uint64_t most = s->walk.pages < SMALL_PAGES ? 0 : s->walk.pages / PAGES_A_TRIFLE;
+
+	return s->accessed <= most;
 }
 
 /* What a running process shares with others is cleared as well only if all translations can be

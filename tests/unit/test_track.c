@@ -22,167 +22,13 @@
 #include "base/clock.h"
 #include "track/track.h"
 #include "track_child.h"
+#include "track_watch.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) && !defined(__SANITIZE_ADDRESS__)
 #define __SANITIZE_ADDRESS__ 1 /* as gcc has it */
 #endif
 #endif
-
-#define MB_PAGES (1048576u / PAGE)
-#define PATIENCE_MS 20000.0
-
-/* ---- a tracked child ---- */
-
-static void assert_ok(int r, const struct frem_error *err)
-{
-	if (r < 0)
-		fail_msg("%s (%s)", err->text, err->hint);
-}
-
-static struct tracker *open_tracker(void)
-{
-	struct frem_error err = {};
-	struct tracker *t = NULL;
-
-	assert_ok(tracker_new(&t, &err), &err);
-	return t;
-}
-
-/* Arms stopped children and lets them run. */
-static void arm_and_start(struct tracker *t, const struct child *children, size_t n)
-{
-	struct frem_error err = {};
-	pid_t pids[4];
-
-	for (size_t i = 0; i < n; i++)
-		pids[i] = children[i].pid;
-	assert_ok(tracker_arm(t, pids, n, &err), &err);
-	for (size_t i = 0; i < n; i++)
-		child_continue(&children[i]);
-	assert_ok(tracker_start(t, &err), &err);
-}
-
-/* For waits on what only a later scan can tell. */
-static void breathe(uint64_t since)
-{
-	struct timespec pause = {0, 200000};
-
-	assert_true(clock_ms_since(since) < PATIENCE_MS);
-	nanosleep(&pause, NULL);
-}
-
-static uint64_t pages_seen(struct tracker *t)
-{
-	uint64_t pages;
-
-	tracker_poll(t, &pages);
-	return pages;
-}
-
-/*
- * How many of n accessed pages have to be found. On bare metal it is all of them; a virtual machine
- * with emulated page tables loses the accessed bits of one page in 100,000.
- */
-static uint64_t nearly(uint64_t n)
-{
-	return n - n / 50;
-}
-
-/* Until n pages more than `before` have been seen. */
-static void wait_for_pages(struct tracker *t, uint64_t before, uint64_t n)
-{
-	uint64_t since = clock_ns();
-
-	while (pages_seen(t) < before + nearly(n))
-		breathe(since);
-}
-
-static void wait_for_state(struct tracker *t, enum track_state state)
-{
-	uint64_t since = clock_ns();
-
-	while (tracker_poll(t, NULL) != state)
-		breathe(since);
-}
-
-/* What the tracker found in the children's memory: lazy page numbers are those of the first child's
- * pages, then those of the second's. pid: what the image calls the first one, 0 for its real pid.
- */
-static struct touch_set *result(struct tracker *t, const struct child *children, size_t n,
-				pid_t pid)
-{
-	struct image_extent extents[4];
-	struct image_task tasks[4] = {};
-	struct image_map map = {.tasks = tasks, .n_tasks = n};
-	struct frem_error err = {};
-	struct touch_set *set = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		extents[i] = (struct image_extent){.address = (uintptr_t)children[i].memory,
-						   .pages = children[i].pages,
-						   .first = map.lazy_pages};
-		tasks[i] = (struct image_task){.pid = pid && !i ? pid : children[i].pid,
-					       .alive = 1,
-					       .first = map.lazy_pages,
-					       .lazy_pages = children[i].pages,
-					       .extents = &extents[i],
-					       .n_extents = 1};
-		map.lazy_pages += children[i].pages;
-	}
-	assert_ok(tracker_result(t, &map, &set, &err), &err);
-	return set;
-}
-
-/* By lazy page: 0, or 1 + the time at which it was first seen touched. Checks the runs' form. */
-static uint32_t *by_page(const struct touch_set *set, uint64_t pages)
-{
-	uint32_t *when = calloc(pages, sizeof(*when)), last = 0;
-	uint64_t n = 0;
-
-	assert_non_null(when);
-	for (size_t i = 0; i < set->n_runs; i++) {
-		const struct touch_run *r = &set->runs[i];
-
-		assert_true(r->pages > 0 && r->first + r->pages <= pages);
-		assert_true(r->ms >= last);
-		last = r->ms;
-		for (uint32_t k = 0; k < r->pages; k++) {
-			assert_int_equal(when[r->first + k], 0);
-			when[r->first + k] = r->ms + 1;
-		}
-		n += r->pages;
-	}
-	assert_int_equal(n, set->pages);
-	return when;
-}
-
-static uint64_t count(const uint32_t *when, uint64_t first, uint64_t end, uint64_t step)
-{
-	uint64_t n = 0;
-
-	for (uint64_t i = first; i < end; i += step)
-		n += when[i] != 0;
-	return n;
-}
-
-/* Pages [first, end) were found, and no page but those. */
-static void assert_found(const struct touch_set *set, uint64_t pages, uint64_t first, uint64_t end)
-{
-	_cleanup_free_ uint32_t *when = by_page(set, pages);
-	uint64_t n = count(when, first, end, 1);
-
-	assert_true(n >= nearly(end - first));
-	assert_int_equal(set->pages, n);
-}
-
-static int skip_without_root(void **state)
-{
-	(void)state;
-	if (geteuid() != 0)
-		skip();
-	return 0;
-}
 
 /* ---- what is found, and in what order ---- */
 
@@ -342,60 +188,6 @@ static void test_huge_page(void **state)
 		return; /* no huge page was to be had */
 	assert_int_equal(set->runs[0].first, 3 * 512);
 	assert_int_equal(set->pages, 512);
-}
-
-/* ---- translations that a processor still holds ---- */
-
-#define HOT_ROUNDS 100u
-
-static void wait_for_passes(const struct child *c, uint64_t more)
-{
-	uint64_t since = clock_ns();
-
-	for (unsigned i = 0; i < CHILD_THREADS; i++) {
-		uint64_t before = c->shared->passes[i];
-
-		while (c->shared->passes[i] < before + more)
-			breathe(since);
-	}
-}
-
-static uint64_t missed_hot_pages(const struct child *c)
-{
-	_cleanup_tracker_ struct tracker *t = open_tracker();
-	_cleanup_touch_set_ struct touch_set *set = NULL;
-	_cleanup_free_ uint32_t *when = NULL;
-
-	child_stop(c);
-	arm_and_start(t, c, 1);
-	wait_for_passes(c, 2);
-	tracker_stop(t, "asked");
-	set = result(t, c, 1, 0);
-	when = by_page(set, c->pages);
-	assert_int_equal(count(when, CHILD_THREADS * HOT_PAGES, c->pages, 1), 0);
-	return CHILD_THREADS * HOT_PAGES - count(when, 0, CHILD_THREADS * HOT_PAGES, 1);
-}
-
-/*
- * Two threads use the same few pages all the time, and go on at once when they are continued. With
- * stale translations, 0.3 to 4 % of these pages are missed. On a virtual machine with emulated
- * page tables, one in 40,000 is all the same.
- */
-static void test_hot_threads(void **state)
-{
-	struct child c = {};
-	uint64_t missed = 0;
-
-	(void)state;
-	child_start(&c, 16 * MB_PAGES, 0);
-	child_continue(&c);
-	child_do(&c, CHILD_SPIN, 0, 0, 0);
-	for (unsigned round = 0; round < HOT_ROUNDS; round++)
-		missed += missed_hot_pages(&c);
-	print_message("100 rounds of %u hot pages: %lu missed\n", CHILD_THREADS * HOT_PAGES,
-		      missed);
-	assert_int_equal(missed, 0);
-	child_done(&c);
 }
 
 /* ---- how a window can end ---- */
@@ -616,7 +408,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_two_processes, skip_without_root),
 		cmocka_unit_test_setup(test_many_tables, skip_without_root),
 		cmocka_unit_test_setup(test_huge_page, skip_without_root),
-		cmocka_unit_test_setup(test_hot_threads, skip_without_root),
 		cmocka_unit_test_setup(test_exec, skip_without_root),
 		cmocka_unit_test_setup(test_exit, skip_without_root),
 		cmocka_unit_test_setup(test_gone_before_arming, skip_without_root),
