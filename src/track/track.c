@@ -13,6 +13,7 @@
 #include "backend.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "criu/tree.h"
 #include "touched_set.h"
 
 /*
@@ -159,24 +160,6 @@ int tracker_new(struct tracker **ret, struct frem_error *err)
 
 /* ---- arming ---- */
 
-/* The last number of the line NSpid: the pid in the task's own namespace. */
-static pid_t inner_pid(pid_t pid)
-{
-	_cleanup_fclose_ FILE *f = NULL;
-	char path[64], line[1024];
-	const char *last;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "NSpid:", 6) != 0)
-			continue;
-		last = strrchr(line, '\t');
-		return last ? (pid_t)strtol(last, NULL, 10) : pid;
-	}
-	return pid;
-}
-
 void tracker_prepare(struct tracker *t, pid_t root)
 {
 	uint64_t begin = clock_ns(), cpu = thread_cpu_ns();
@@ -197,7 +180,7 @@ int tracker_arm(struct tracker *t, const pid_t *pids, size_t n, struct frem_erro
 		return frem_oom(err);
 	t->n_tasks = n;
 	for (size_t i = 0; i < n; i++)
-		t->tasks[i] = (struct armed_task){pids[i], inner_pid(pids[i])};
+		t->tasks[i] = (struct armed_task){pids[i], pids[i]};
 	r = t->backend->ops->arm(t->backend, pids, n, err);
 	t->frozen_ns = thread_cpu_ns() - cpu;
 	log_debug("tracking: armed %zu tasks in %.3f ms", n, clock_ms_since(begin));
@@ -252,9 +235,12 @@ static void scan(struct tracker *t)
 	t->scans++;
 	touched_set_counts(t->set, &counts);
 	t->pages = counts.touched;
-	if (!alive)
+	if (!alive) {
+		log_notice("tracking: the program has ended or become another one: the touch set "
+			   "ends with it");
 		t->state = TRACK_ENDED;
-	else if (saturated(&counts))
+	}
+	if (alive && saturated(&counts))
 		t->state = TRACK_SATURATED;
 }
 
@@ -299,6 +285,17 @@ static void tell_scanned(struct tracker *t)
 	pthread_mutex_unlock(&t->lock);
 }
 
+/* Not needed for arming, and too slow to be done then. */
+static void learn_inner_pids(struct tracker *t)
+{
+	for (size_t i = 0; i < t->n_tasks; i++) {
+		pid_t pid = tree_inner_pid(t->tasks[i].pid);
+
+		if (pid > 0)
+			t->tasks[i].inner_pid = pid;
+	}
+}
+
 static void *scan_thread(void *arg)
 {
 	struct tracker *t = arg;
@@ -307,6 +304,7 @@ static void *scan_thread(void *arg)
 	pthread_setname_np(pthread_self(), "frem-track");
 	t->tid = gettid();
 	setpriority(PRIO_PROCESS, (id_t)t->tid, SCAN_NICE);
+	learn_inner_pids(t);
 	while (!wait_until(t, next) && t->state != TRACK_ENDED) {
 		uint64_t cpu = thread_cpu_ns();
 
