@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -344,26 +345,99 @@ static void test_probe(void **state)
 	assert_int_equal(track_probe(info, 0), 0);
 }
 
-/* Without privileges the probe says so, and what to do. */
-static void test_probe_unprivileged(void **state)
+/* Runs a function in a process of its own, which may give up what it likes. */
+static void apart(bool (*is_right)(void))
 {
 	pid_t pid = fork();
 	int status;
 
-	(void)state;
 	assert_true(pid >= 0);
-	if (!pid) {
-		struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
-		struct __user_cap_data_struct none[2] = {};
-		struct track_backend_info info[1];
-
-		if (syscall(SYS_capset, &head, none))
-			_exit(2);
-		track_probe(info, 1);
-		_exit(!info[0].works && strstr(info[0].why, "root") ? 0 : 1);
-	}
+	if (!pid)
+		_exit(is_right() ? 0 : 1);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static bool drop_capabilities(uint64_t which)
+{
+	struct __user_cap_header_struct head = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct sets[2];
+
+	if (syscall(SYS_capget, &head, sets))
+		return false;
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t keep = ~(uint32_t)(which >> 32 * i);
+
+		sets[i].effective &= keep;
+		sets[i].permitted &= keep;
+		sets[i].inheritable &= keep;
+	}
+	return !syscall(SYS_capset, &head, sets);
+}
+
+/* It does not work, and one line says why and what to do. */
+static bool probe_says(const char *what)
+{
+	struct track_backend_info info[1];
+
+	track_probe(info, 1);
+	return !info[0].works && strstr(info[0].why, what) && strstr(info[0].why, "; ") &&
+	       !strchr(info[0].why, '\n');
+}
+
+static bool nothing_allowed(void)
+{
+	return drop_capabilities(~UINT64_C(0)) && probe_says("root");
+}
+
+static bool no_bpf_allowed(void)
+{
+	uint64_t bpf =
+		UINT64_C(1) << CAP_BPF | UINT64_C(1) << CAP_PERFMON | UINT64_C(1) << CAP_SYS_ADMIN;
+
+	return drop_capabilities(bpf) && probe_says("CAP_BPF");
+}
+
+static bool no_types_described(void)
+{
+	return !unshare(CLONE_NEWNS) && !mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+	       !mount("none", "/sys/kernel/btf", "tmpfs", 0, NULL) && probe_says("BTF");
+}
+
+static void test_unable(void **state)
+{
+	(void)state;
+	apart(nothing_allowed);
+	if (geteuid() != 0)
+		return;
+	apart(no_bpf_allowed);
+	apart(no_types_described);
+}
+
+/* Other programs' memory may be looked at, but not be made cold: it is cleared all the same. */
+static struct child out_of_reach;
+
+static bool found_all_the_same(void)
+{
+	_cleanup_touch_set_ struct touch_set *set = NULL;
+	struct tracker *t;
+
+	if (!drop_capabilities(UINT64_C(1) << CAP_SYS_PTRACE))
+		return false;
+	t = open_tracker();
+	arm_and_start(t, &out_of_reach, 1);
+	child_do(&out_of_reach, CHILD_READ, 5, 9, 1);
+	tracker_stop(t, "asked");
+	set = result(t, &out_of_reach, 1, 0);
+	return set->pages == 4 && set->runs[0].first == 5;
+}
+
+static void test_out_of_reach(void **state)
+{
+	(void)state;
+	child_start(&out_of_reach, MB_PAGES, 0);
+	apart(found_all_the_same);
+	child_done(&out_of_reach);
 }
 
 static size_t open_descriptors(void)
@@ -414,7 +488,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_saturated, skip_without_root),
 		cmocka_unit_test_setup(test_inside_pid_namespace, skip_without_root),
 		cmocka_unit_test_setup(test_into_pid_namespace, skip_without_root),
-		cmocka_unit_test(test_probe_unprivileged),
+		cmocka_unit_test(test_unable),
+		cmocka_unit_test_setup(test_out_of_reach, skip_without_root),
 		cmocka_unit_test_setup(test_nothing_left_behind, skip_without_root),
 	};
 
