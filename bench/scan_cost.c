@@ -70,7 +70,7 @@ static int measure_unprepared(const struct program *p, double *ret_ms, struct fr
 		r = arm(t, p, err);
 	if (!r)
 		r = result(t, p, &set, err);
-	if (!r)
+	if (!r && set)
 		*ret_ms = set->info.frozen_ms;
 	return r;
 }
@@ -107,7 +107,7 @@ static int measure_window(const struct program *p, double window_ms, struct cost
 	pause_ms(window_ms);
 	tracker_stop(t, "asked");
 	r = result(t, p, &set, err);
-	if (!r)
+	if (!r && set)
 		note_costs(p, set, window_ms, c);
 	return r;
 }
@@ -211,7 +211,7 @@ static int tracked_round(const struct program *p, double *ret, struct frem_error
 
 static int throughput(double gb)
 {
-	double with[ROUNDS], without[ROUNDS], ratio[ROUNDS];
+	double with[ROUNDS] = {}, without[ROUNDS] = {}, ratio[ROUNDS] = {};
 	struct frem_error err = {};
 	struct program p = {};
 	int r = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scan_cost_child.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -114,12 +115,16 @@ int program_start(struct program *p, double gb, size_t n)
 
 	p->n = n;
 	p->pages = (uint64_t)(gb * (1 << 30)) / PAGE / n;
+	if (!p->pages || n > MOST_PROCESSES) {
+		errno = EINVAL;
+		return -1;
+	}
 	p->pids = calloc(n, sizeof(*p->pids));
 	shared = mmap(NULL, sizeof(*p->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		      -1, 0);
 	memory = mmap(NULL, p->pages * PAGE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (shared == MAP_FAILED || memory == MAP_FAILED || !p->pids || n > MOST_PROCESSES)
+	if (shared == MAP_FAILED || memory == MAP_FAILED || !p->pids)
 		return -1;
 	madvise(memory, p->pages * PAGE, MADV_NOHUGEPAGE);
 	p->shared = shared;

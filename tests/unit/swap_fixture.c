@@ -101,6 +101,7 @@ static void remove_group(void)
 static int label_swap(const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	const char magic[] = {'S', 'W', 'A', 'P', 'S', 'P', 'A', 'C', 'E', '2'};
 	uint8_t header[PAGE] = {};
 	uint32_t version = 1, last_page;
 	off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
@@ -111,7 +112,7 @@ static int label_swap(const char *path)
 	memcpy(header + HEADER_VERSION, &version, sizeof(version));
 	memcpy(header + HEADER_VERSION + 4, &last_page, sizeof(last_page));
 	memcpy(header + HEADER_LABEL, LABEL, sizeof(LABEL));
-	memcpy(header + HEADER_MAGIC, "SWAPSPACE2", 10);
+	memcpy(header + HEADER_MAGIC, magic, sizeof(magic));
 	return pwrite(fd, header, PAGE, 0) == PAGE && !fsync(fd) ? 0 : -1;
 }
 
