@@ -39,14 +39,6 @@ double http_call_delay_ms(const struct http_call *c)
 	return first > sent ? (double)(first - sent) / 1000 : 0;
 }
 
-bool http_call_multiplexes(const struct http_call *c)
-{
-	long version = 0;
-
-	curl_easy_getinfo(c->easy, CURLINFO_HTTP_VERSION, &version);
-	return version == CURL_HTTP_VERSION_2_0;
-}
-
 static bool is_redirect(const struct http_call *c)
 {
 	return c->method == HTTP_GET && c->status >= 300 && c->status < 400;

@@ -90,8 +90,6 @@ int http_call_run(struct http_call *c, struct http_store *h, const char *path,
 /* Milliseconds from the request, or on a new connection from its handshake, to the first byte of
  * the answer; 0 where there is none. */
 double http_call_delay_ms(const struct http_call *c);
-/* Whether the connection carries several requests at once. */
-bool http_call_multiplexes(const struct http_call *c);
 
 /* '/' and the key, percent-encoded; with `query` true, all but unreserved characters are. NULL
  * without memory. */

@@ -260,14 +260,11 @@ static void part_over(struct http_call *c)
 /* Its connection is free for the next request, whether its bytes had their turn or not. */
 static void release_slot(struct part *p, uint64_t now)
 {
-	struct http_fetcher *f = p->fetch->fetcher;
 	struct http_slot *slot = p->slot;
 
 	if (!slot)
 		return;
 	part_settled(p);
-	if (http_call_multiplexes(&p->call))
-		f->slots.shared = true;
 	slot->used_ns = now;
 }
 
@@ -391,7 +388,7 @@ static int part_start(struct fetch *t, struct http_slot *slot, uint64_t len, str
 
 static unsigned parts_most(const struct http_fetcher *f)
 {
-	return http_slots_bulk_most(&f->slots, f->pace.base_ms, f->pace.full);
+	return http_slots_bulk_most(f->pace.base_ms, f->pace.full);
 }
 
 /* Of a request under way part has come already, half on average: so the budget is less than as many

@@ -13,8 +13,6 @@
 /* Without a delay worth the name no window is ever too small, and fewer connections cost less. */
 #define NEAR_MS 2.0
 #define BULK_MOST_NEAR 4u
-#define SHARED_SLOTS 2u
-#define SHARED_ACTIVE 64u
 #define REDIRECTED 2L /* connections kept for one: a server may send us on to another */
 
 int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err)
@@ -53,24 +51,11 @@ static int open_slot(struct http_slots *s, struct http_slot **ret, struct frem_e
 	return 0;
 }
 
-unsigned http_slots_bulk_most(const struct http_slots *s, double rtt_ms, bool full)
+unsigned http_slots_bulk_most(double rtt_ms, bool full)
 {
-	if (s->shared)
-		return SHARED_ACTIVE;
 	if (rtt_ms > 0 && rtt_ms < NEAR_MS)
 		return BULK_MOST_NEAR;
 	return full ? BULK_MOST : BULK_START;
-}
-
-static struct http_slot *least_loaded(const struct http_slots *s)
-{
-	struct http_slot *best = NULL;
-
-	for (unsigned i = 0; i < s->n && i < SHARED_SLOTS; i++)
-		if (s->slot[i]->active < SHARED_ACTIVE &&
-		    (!best || s->slot[i]->active < best->active))
-			best = s->slot[i];
-	return best;
 }
 
 static struct http_slot *longest_unused(const struct http_slots *s)
@@ -89,8 +74,8 @@ int http_slots_for_bulk(struct http_slots *s, unsigned busy, unsigned most, stru
 	*ret = NULL;
 	if (busy >= most)
 		return 0;
-	*ret = s->shared ? least_loaded(s) : longest_unused(s);
-	if (*ret || s->shared || s->n == SLOTS_MOST)
+	*ret = longest_unused(s);
+	if (*ret || s->n == SLOTS_MOST)
 		return 0;
 	return open_slot(s, ret, err);
 }
@@ -104,10 +89,6 @@ int http_slots_for_urgent(struct http_slots *s, uint64_t len, bool warm, double 
 
 	*ret_bytes = len;
 	*ret = NULL;
-	if (s->shared) {
-		*ret = least_loaded(s);
-		return 0;
-	}
 	for (unsigned i = 0; i < s->n; i++) {
 		struct http_slot *t = s->slot[i];
 
