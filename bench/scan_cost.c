@@ -17,7 +17,6 @@
 #include "scan_cost_child.h"
 #include "track/track.h"
 
-/* From here on scans are a second apart. */
 #define SHORT_WINDOW_MS 6000.0
 #define WINDOW_MS 60000.0
 /* What CRIU takes to start and to stop the program. */
@@ -75,6 +74,14 @@ static int measure_unprepared(const struct program *p, double *ret_ms, struct fr
 	return r;
 }
 
+/* What scans are apart from then on: see src/track/track.c. */
+static double gap_ms(double scan_ms)
+{
+	double gap = scan_ms * 333;
+
+	return gap < 1000 ? 1000 : gap > 4000 ? 4000 : gap;
+}
+
 static void note_costs(const struct program *p, const struct touch_set *set, double window_ms,
 		       struct costs *c)
 {
@@ -83,7 +90,7 @@ static void note_costs(const struct program *p, const struct touch_set *set, dou
 	c->prepare_ms = i->prepare_ms;
 	c->frozen_ms = i->frozen_ms;
 	c->scan_ms = (i->scan_ms + i->insert_ms) / i->scans;
-	c->window_ms = c->scan_ms * (i->scans + (WINDOW_MS - window_ms) / 1000);
+	c->window_ms = c->scan_ms * (i->scans + (WINDOW_MS - window_ms) / gap_ms(c->scan_ms));
 	c->touched = (double)set->pages / ((double)p->pages * (double)p->n);
 }
 

@@ -25,9 +25,15 @@
 
 #define SCAN_NICE 10
 
-/* Gaps between scans: the first pages touched are ordered finely, later ones ever more coarsely. */
+/*
+ * Gaps between scans: the first pages touched are ordered finely, later ones ever more coarsely, up
+ * to a second. The gaps of large programs go on growing until scans take no more than this part of
+ * one processor, or are this far apart.
+ */
 #define FIRST_GAP_NS (2 * NSEC_PER_MSEC)
 #define LAST_GAP_NS NSEC_PER_SEC
+#define LAST_SHARE 333u
+#define LONGEST_GAP_NS (4 * NSEC_PER_SEC)
 /*
  * While its pages go to swap and come back, reclaim clears accessed bits, too: what is touched and
  * aged between two scans is missed. Scans stay this close together then, and until this long after
@@ -244,13 +250,24 @@ static void scan(struct tracker *t)
 		t->state = TRACK_SATURATED;
 }
 
-static uint64_t next_gap(struct tracker *t, uint64_t gap, uint64_t scan_cpu_ns)
+/* What gaps grow up to. */
+static uint64_t last_gap(struct tracker *t, uint64_t scan_cpu_ns)
 {
-	uint64_t least = scan_cpu_ns * SCAN_SHARE, now = clock_ns(), most;
+	uint64_t now = clock_ns(), gap = scan_cpu_ns * LAST_SHARE;
 
 	if (t->backend->ops->swapping(t->backend))
 		t->swapping_until = now + SWAPPING_LASTS_NS;
-	most = now < t->swapping_until ? SWAPPING_GAP_NS : LAST_GAP_NS;
+	if (now < t->swapping_until)
+		return SWAPPING_GAP_NS;
+	if (gap < LAST_GAP_NS)
+		return LAST_GAP_NS;
+	return gap < LONGEST_GAP_NS ? gap : LONGEST_GAP_NS;
+}
+
+static uint64_t next_gap(struct tracker *t, uint64_t gap, uint64_t scan_cpu_ns)
+{
+	uint64_t least = scan_cpu_ns * SCAN_SHARE, most = last_gap(t, scan_cpu_ns);
+
 	gap += gap / 4;
 	if (gap > most)
 		gap = most;
