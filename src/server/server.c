@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define CONNECTIONS_MAX 512U
+#define CONNECTIONS_MAX 2048U /* a restart uses up to 32 */
 #define IDLE_SECONDS 120U
 /* Holds a request's headers and the chunk of an upload that is handed over at once. */
 #define CONNECTION_MEMORY ((size_t)256 << 10)

@@ -92,12 +92,26 @@ static int dir_remove(struct store *s, const char *key, struct frem_error *err)
 	return objdir_remove(((struct dir_store *)s)->objdir, key, err);
 }
 
+static int dir_open_file(struct store *s, const char *key, int *ret_fd, uint64_t *ret_size,
+			 uint32_t *ret_source, struct frem_error *err)
+{
+	struct stat st;
+	int r = objdir_get(((struct dir_store *)s)->objdir, key, ret_fd, &st, err);
+
+	if (r < 0)
+		return r;
+	*ret_size = (uint64_t)st.st_size;
+	*ret_source = 1;
+	return 0;
+}
+
 static const struct store_ops dir_ops = {
 	.free = dir_free,
 	.get = dir_get,
 	.put = dir_put,
 	.list = dir_list,
 	.remove = dir_remove,
+	.open_file = dir_open_file,
 	.fetcher_new = dir_fetcher_new,
 };
 

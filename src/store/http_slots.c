@@ -12,7 +12,7 @@
 #define BULK_START 24u
 /* Without a delay worth the name no window is ever too small, and fewer connections cost less. */
 #define NEAR_MS 2.0
-#define BULK_MOST_NEAR 4u
+#define BULK_MOST_NEAR 2u
 #define REDIRECTED 2L /* connections kept for one: a server may send us on to another */
 
 int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err)

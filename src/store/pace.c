@@ -3,14 +3,14 @@
 
 #include "base/clock.h"
 
-#define BUDGET_LEAST (UINT64_C(128) << 10)
+#define BUDGET_LEAST (UINT64_C(64) << 10)
 #define BUDGET_MOST (UINT64_C(256) << 20)
 /* The first guess: connections that have just begun bring little at once, but go on. */
 #define FIRST_RATE 10e6
 #define FIRST_MOST 4e6
 #define UNKNOWN_MS 200.0
 /* However short the delay: a server reads its disk meanwhile, and we decode. */
-#define FLOOR_MS 100.0
+#define FLOOR_MS 50.0
 #define FLOOR_MOST ((double)(512 << 10))
 #define SLACK_MS 2.0
 #define ROUND_LEAST_MS 10.0

@@ -487,6 +487,26 @@ static int replicas_remove(struct store *base, const char *key, struct frem_erro
 	return m.removed ? 0 : store_fail_missing(err);
 }
 
+static int replicas_open_file(struct store *base, const char *key, int *ret_fd, uint64_t *ret_size,
+			      uint32_t *ret_source, struct frem_error *err)
+{
+	struct replicas *s = (struct replicas *)base;
+	int r = store_fail(err, FREM_FAILED, EOPNOTSUPP, "no directory on this machine");
+
+	for (unsigned i = 0; i < s->n; i++) {
+		struct store *c = s->of[i].store;
+
+		if (!c->ops->open_file)
+			continue;
+		r = c->ops->open_file(c, key, ret_fd, ret_size, ret_source, err);
+		if (r == 0) {
+			*ret_source = UINT32_C(1) << i;
+			return 0;
+		}
+	}
+	return r;
+}
+
 /* ---- making ---- */
 
 static void replicas_free(struct store *base)
@@ -505,6 +525,7 @@ static const struct store_ops replicas_ops = {
 	.put = replicas_put,
 	.list = replicas_list,
 	.remove = replicas_remove,
+	.open_file = replicas_open_file,
 	.fetcher_new = replica_fetcher_new,
 };
 

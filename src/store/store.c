@@ -175,6 +175,18 @@ int store_get(struct store *s, const char *key, uint64_t offset, uint64_t len, u
 	return 0;
 }
 
+int store_open_file(struct store *s, const char *key, int *ret_fd, uint64_t *ret_size,
+		    uint32_t *ret_source, struct frem_error *err)
+{
+	int r = objdir_check_key(key, err);
+
+	if (r == 0 && !s->ops->open_file)
+		r = store_fail(err, FREM_FAILED, EOPNOTSUPP, "no directory on this machine");
+	if (r == 0)
+		r = s->ops->open_file(s, key, ret_fd, ret_size, ret_source, err);
+	return r < 0 ? store_context(s, err, r, "open", key) : 0;
+}
+
 /* Holds a source to the size that it announced. */
 struct checked_source {
 	const struct store_source *source;

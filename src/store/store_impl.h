@@ -23,6 +23,9 @@ struct store_ops {
 	int (*list)(struct store *s, const char *prefix, struct store_list *out,
 		    struct frem_error *err);
 	int (*remove)(struct store *s, const char *key, struct frem_error *err);
+	/* NULL: no object is a file here. */
+	int (*open_file)(struct store *s, const char *key, int *ret_fd, uint64_t *ret_size,
+			 uint32_t *ret_source, struct frem_error *err);
 	int (*fetcher_new)(struct store *s, struct fetcher **ret, struct frem_error *err);
 };
 

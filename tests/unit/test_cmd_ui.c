@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "meter.h"
 #include "options.h"
+#include "stores.h"
 #include "ui.h"
 #include "ui_stderr.h"
 #include "units.h"
@@ -213,6 +214,38 @@ static void global_options_stand_anywhere_before_two_dashes(void **state)
 	assert_string_equal(argv[5], "--json");
 	assert_string_equal(argv[6], "-v");
 	assert_null(argv[7]);
+}
+
+static void check_stores(const struct globals *g, const char *env, const char *expected)
+{
+	_cleanup_free_ char *text = NULL;
+	struct frem_error err = {0};
+
+	assert_int_equal(stores_text(g, env, &text, &err), 0);
+	if (expected)
+		assert_string_equal(text, expected);
+	else
+		assert_null(text);
+}
+
+static void stores_become_one_text(void **state)
+{
+	const struct globals none = {0};
+	const struct globals two = {.stores = {"/a b%", "http://h:1"}, .n_stores = 2};
+	const struct globals bad = {.stores = {"http://h/a b"}, .n_stores = 1};
+	_cleanup_free_ char *cwd = get_current_dir_name(), *relative = NULL, *text = NULL;
+	const struct globals here = {.stores = {"x"}, .n_stores = 1};
+	struct frem_error err = {0};
+
+	(void)state;
+	check_stores(&none, NULL, NULL);
+	check_stores(&none, " \t", NULL);
+	check_stores(&none, " /a\thttp://h:1 ", "/a http://h:1");
+	check_stores(&two, "/ignored", "file:///a%20b%25 http://h:1");
+	assert_true(asprintf(&relative, "%s/x", cwd) > 0);
+	check_stores(&here, NULL, relative);
+	assert_true(stores_text(&bad, NULL, &text, &err) < 0);
+	assert_int_equal(err.code, FREM_USAGE);
 }
 
 static void json_is_known_although_the_line_is_wrong(void **state)
@@ -591,6 +624,7 @@ int main(void)
 		cmocka_unit_test(rates_are_parsed_strictly),
 		cmocka_unit_test(numbers_are_parsed_strictly),
 		cmocka_unit_test(global_options_stand_anywhere_before_two_dashes),
+		cmocka_unit_test(stores_become_one_text),
 		cmocka_unit_test(json_is_known_although_the_line_is_wrong),
 		cmocka_unit_test(bad_verb_options_are_named),
 		cmocka_unit_test(operands_are_counted),

@@ -398,6 +398,9 @@ static void replicas_are_one_store(void **state)
 	_cleanup_buffer_ struct buffer b = {0};
 	char root[] = "/tmp/frem-test-XXXXXX", url[200];
 	struct store *second = NULL, *both = NULL;
+	uint64_t size = 0;
+	uint32_t source = 0;
+	int fd = -1;
 
 	assert_non_null(mkdtemp(root));
 	assert_int_equal(store_open(root, &second, &first->err), 0);
@@ -412,6 +415,14 @@ static void replicas_are_one_store(void **state)
 	assert_int_equal(store_list(both, "", &l, &first->err), 0);
 	assert_int_equal(l->n, 3);
 	assert_string_equal(l->objects[2].key, "c/1/x");
+	/* what is a file here can be had as one */
+	assert_int_equal(store_open_file(first->store, "a/1/x", &fd, &size, &source, &first->err),
+			 -EOPNOTSUPP);
+	assert_int_equal(store_open_file(both, "a/1/x", &fd, &size, &source, &first->err), -ENOENT);
+	assert_int_equal(store_open_file(both, "c/1/x", &fd, &size, &source, &first->err), 0);
+	assert_int_equal(size, 3);
+	assert_int_equal(source, 2);
+	close(fd);
 	/* written to the first, removed from all */
 	assert_int_equal(store_put_bytes(both, "d/1/x", "1", 1, true, &first->err), 0);
 	assert_int_equal(store_get(second, "d/1/x", 0, 1, 1, &b, &first->err), -ENOENT);

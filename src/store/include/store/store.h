@@ -62,6 +62,15 @@ void store_set_interrupt(struct store *s, bool (*interrupted)(void));
 int store_get(struct store *s, const char *key, uint64_t offset, uint64_t len, uint64_t most,
 	      struct buffer *out, struct frem_error *err);
 
+/*
+ * Opens an object that is a file on this machine, for threads that want to pread() it themselves:
+ * the quickest way to a local store. *ret_source is its replica's bit, as in fetch_sources(); read
+ * errors and wrong bytes are then a fetcher's business. -EOPNOTSUPP where no replica is local,
+ * -ENOENT where no local one has it. The descriptor is the caller's.
+ */
+int store_open_file(struct store *s, const char *key, int *ret_fd, uint64_t *ret_size,
+		    uint32_t *ret_source, struct frem_error *err);
+
 /* Where the bytes of an upload come from. */
 struct store_source {
 	/* Gives up to n bytes: the number given, 0 at the end, or -errno with err filled, which
