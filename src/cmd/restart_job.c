@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -277,13 +278,43 @@ static json_t *stats_json(const struct restart_job *job, const struct frem_error
 	return out;
 }
 
+/* A regular file appears whole or not at all; a device or a pipe is written to as it stands. */
+static int write_stats_file(const char *path, const char *text)
+{
+	char temporary[4096];
+	const char *name = path;
+	struct stat st;
+	bool there = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+	int fd, r;
+
+	if (!there) {
+		r = snprintf(temporary, sizeof(temporary), "%s.tmp-%d", path, getpid());
+		if (r >= (int)sizeof(temporary))
+			return -ENAMETOOLONG;
+		name = temporary;
+	}
+	fd = open(name, there ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+		  0644);
+	if (fd < 0)
+		return -errno;
+	r = file_write_all(fd, text, strlen(text));
+	if (r == 0)
+		r = file_write_all(fd, "\n", 1);
+	if (close(fd) < 0 && r == 0)
+		r = -errno;
+	if (!there && r == 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (!there && r < 0)
+		unlink(temporary);
+	return r;
+}
+
 int restart_job_write_stats(const struct restart_job *job, const struct frem_error *failure,
 			    struct frem_error *err)
 {
 	_cleanup_free_ char *text = NULL;
-	char temporary[4096];
 	json_t *json;
-	int fd, r;
+	int r;
 
 	if (!job->o->stats)
 		return 0;
@@ -292,22 +323,6 @@ int restart_job_write_stats(const struct restart_job *job, const struct frem_err
 	json_decref(json);
 	if (!text)
 		return frem_oom(err);
-	if (snprintf(temporary, sizeof(temporary), "%s.tmp-%d", job->o->stats, getpid()) >=
-	    (int)sizeof(temporary))
-		return frem_fail(err, FREM_FAILED, ENAMETOOLONG, "writing '%s'", job->o->stats);
-	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "writing '%s'", job->o->stats);
-	r = file_write_all(fd, text, strlen(text));
-	if (r == 0)
-		r = file_write_all(fd, "\n", 1);
-	if (close(fd) < 0 && r == 0)
-		r = -errno;
-	if (r == 0 && rename(temporary, job->o->stats) < 0)
-		r = -errno;
-	if (r < 0) {
-		unlink(temporary);
-		return frem_fail(err, FREM_FAILED, -r, "writing '%s'", job->o->stats);
-	}
-	return 0;
+	r = write_stats_file(job->o->stats, text);
+	return r < 0 ? frem_fail(err, FREM_FAILED, -r, "writing '%s'", job->o->stats) : 0;
 }

@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import stat
 
 import pytest
 
@@ -180,6 +181,23 @@ def test_checkpoint_of_a_restarted_job(stored, victim, tmp_path):
         assert progress > last, "it starts from the latest checkpoint"
         last = progress
     assert [c["seq"] for c in stored.json("list", "job")] == [1, 2, 3]
+
+
+def test_statistics_into_a_pipe(stored, victim, tmp_path):
+    """What is no regular file is written to, and stays what it is."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    v = victim("touch_tenth", 20)
+    stored.checkpoint(v, "job", "--window", "1s")
+    v.kill()
+    restart = stored.restart("job", "--stats", str(pipe))
+    with open(pipe, encoding="utf-8") as f:
+        assert json.load(f)["drained_ms"] > 0
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+    v.restarted(restart)
+    v.verify()
+    os.kill(v.pid, signal.SIGKILL)
+    stored.finish(restart)
 
 
 def test_older_checkpoint(stored, victim):

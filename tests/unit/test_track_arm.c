@@ -24,7 +24,7 @@
 
 /* ---- translations that a processor still holds ---- */
 
-#define HOT_ROUNDS 40u
+#define HOT_ROUNDS 12u
 
 static void wait_for_passes(const struct child *c, uint64_t more)
 {
