@@ -21,6 +21,8 @@
 
 #define RECORD_NICE 10
 #define BACKEND "restart"
+/* Where the store is gone for so long, the recording is: nothing of frem outlives a job by much. */
+#define PATIENCE_MS 3000
 /* Another restart may store its own recording between our look and our upload. */
 #define TRIES 3
 
@@ -66,7 +68,11 @@ static int prepare(struct record *r, struct frem_error *err)
 		e = pager_recording(r->job->pager, &r->recorded, err);
 	if (e == 0)
 		e = checkpoint_open_store(r->job->o->cmd, &r->store, err);
-	return e;
+	if (e < 0)
+		return e;
+	store_set_timeout(r->store, PATIENCE_MS);
+	store_set_stall_limit(r->store, PATIENCE_MS);
+	return 0;
 }
 
 /* The set as it is in the store now. */

@@ -36,6 +36,7 @@ struct keeper {
 	pid_t pager, caller;
 	int32_t uffd_of; /* the task whose userfaultfd comes next; 0: a pid comes next */
 	bool caller_gone;
+	bool finished; /* CRIU's word came: behind the last userfaultfd */
 	struct job_tree tree;
 };
 
@@ -113,17 +114,29 @@ static ssize_t receive(int fd, void *data, size_t n, int *ret_fd)
 	return got;
 }
 
+static void tell_caller(struct keeper *k)
+{
+	struct wire_held held = {0};
+
+	if (k->finished && k->tree.root)
+		send(k->ends->keeper_cmd, &held, sizeof(held), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 /* A pid, a zombie's negative pid, or the word that ends the restore. */
 static int take_number(struct keeper *k, int32_t number)
 {
 	struct wire_news news = {.type = WIRE_FINISHED};
 
-	if (number == WIRE_RESTORE_FINISHED)
+	if (number == WIRE_RESTORE_FINISHED) {
 		tell_pager(k, &news);
-	else if (number > 0)
-		k->uffd_of = number;
-	return number == WIRE_RESTORE_FINISHED || number <= 0 ? 0
-							      : job_tree_add_seen(&k->tree, number);
+		k->finished = true;
+		tell_caller(k);
+		return 0;
+	}
+	if (number <= 0)
+		return 0;
+	k->uffd_of = number;
+	return job_tree_add_seen(&k->tree, number);
 }
 
 static int take_uffd(struct keeper *k, int fd)
@@ -171,11 +184,23 @@ static void kill_pager(struct keeper *k)
 	k->pager = 0;
 }
 
+/* What CRIU has sent: a userfaultfd that is not received would be closed with the connection. */
+static void take_what_was_sent(struct keeper *k)
+{
+	struct pollfd fd = {.fd = k->listener, .events = POLLIN};
+
+	if (k->listener >= 0 && poll(&fd, 1, 0) > 0)
+		accept_criu(k);
+	for (fd.fd = k->criu; k->criu >= 0 && poll(&fd, 1, 0) > 0;)
+		hear_criu(k);
+}
+
 /* Ends the tree; this process stays until the last of its address spaces is gone. */
 static _Noreturn void abandon(struct keeper *k, const struct frem_error *why)
 {
 	bool gone;
 
+	take_what_was_sent(k);
 	stop_listening(k);
 	if (k->criu >= 0)
 		close(take_fd(&k->criu));
@@ -202,6 +227,7 @@ static void hear_caller(struct keeper *k)
 		return;
 	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
 		job_tree_set_root(&k->tree, c.pid);
+		tell_caller(k);
 		return;
 	}
 	k->caller_gone = true;

@@ -18,7 +18,8 @@
 #include "pager_impl.h"
 
 #define RECORDING "recording"
-#define END_MS 15000 /* for both processes to end the tree and themselves */
+#define HELD_MS 10000 /* for what CRIU has sent to reach the keeper */
+#define END_MS 15000  /* for both processes to end the tree and themselves */
 
 static void close_pair(int pair[2])
 {
@@ -174,6 +175,26 @@ int pager_next_event(struct pager *p, int timeout_ms, struct pager_event *ret)
 	}
 }
 
+/* Until the keeper has all userfaultfds in hand. CRIU has sent them all, which does not say that
+ * they were received. */
+static int await_held(struct pager *p, struct frem_error *err)
+{
+	struct pollfd fd = {.fd = p->keeper_cmd, .events = POLLIN};
+	uint64_t start = clock_ns();
+	struct wire_held held;
+	double over;
+
+	while ((over = clock_ms_since(start)) < HELD_MS) {
+		if (poll(&fd, 1, HELD_MS - (int)over) <= 0)
+			continue;
+		if (recv(p->keeper_cmd, &held, sizeof(held), MSG_DONTWAIT) == sizeof(held) ||
+		    p->shared->drained)
+			return 0;
+		return frem_fail(err, FREM_FAILED, 0, "the pager processes have ended");
+	}
+	return frem_fail(err, FREM_FAILED, ETIMEDOUT, "waiting for criu's userfaultfds");
+}
+
 int pager_restored(struct pager *p, pid_t root, struct frem_error *err)
 {
 	struct wire_command c = {.type = WIRE_RESTORED, .pid = root};
@@ -182,9 +203,10 @@ int pager_restored(struct pager *p, pid_t root, struct frem_error *err)
 	job_tree_set_root(&p->tree, root);
 	told = send(p->pager_cmd, &c, sizeof(c), MSG_NOSIGNAL) == sizeof(c);
 	told &= send(p->keeper_cmd, &c, sizeof(c), MSG_NOSIGNAL) == sizeof(c);
-	if (told || p->shared->drained)
+	if (p->shared->drained)
 		return 0;
-	return frem_fail(err, FREM_FAILED, 0, "the pager processes have ended");
+	return told ? await_held(p, err)
+		    : frem_fail(err, FREM_FAILED, 0, "the pager processes have ended");
 }
 
 void pager_resumed(struct pager *p)

@@ -57,6 +57,12 @@ struct wire_command {
 	pid_t pid;
 };
 
+/* The keeper's one answer to WIRE_RESTORED, once it holds every userfaultfd: what is still on its
+ * way to it would be closed if it were killed. */
+struct wire_held {
+	char nothing;
+};
+
 /* From the keeper to the pager process. */
 enum wire_news_type {
 	WIRE_UFFD,     /* a task's userfaultfd; pid: as in the image; fd: in the shared table */

@@ -216,7 +216,8 @@ static void test_pages_damaged_on_the_way(void **state)
 	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
 	expect_event(f, PAGER_EVENT_DRAINED, NULL);
 	assert_int_equal(task_status(f, 0), 0);
-	assert_true(pager_stats(f->pager)->frames_retried >= 3);
+	/* what nobody waits for any more is dropped, damaged or not */
+	assert_true(pager_stats(f->pager)->frames_retried >= 1);
 }
 
 static void test_pages_damaged_in_the_store(void **state)
@@ -407,6 +408,36 @@ static void test_killed_at_any_moment(void **state)
 	}
 }
 
+/* What CRIU has sent may not have been received when the restore is through: until then, the
+ * keeper's death would close it, and the job would read zeros. */
+static void test_resume_waits_for_the_keeper(void **state)
+{
+	struct fixture *f = *state;
+	pid_t keeper, waker;
+	uint64_t start;
+
+	make_checkpoint(f, 1, PAGES, 0);
+	start_pager(f, PAGER_NOW);
+	expect_event(f, PAGER_EVENT_READY, NULL);
+	keeper = keeper_pid();
+	assert_int_equal(kill(keeper, SIGSTOP), 0);
+	start_task(f, 0, read_all);
+	start = clock_ns();
+	waker = fork();
+	if (waker == 0) {
+		usleep(300000);
+		kill(keeper, SIGCONT);
+		_exit(0);
+	}
+	finish_restore(f);
+	assert_true(clock_ms_since(start) >= 250);
+	kill_process(pager_pid());
+	expect_failure(f, FREM_FAILED, "pager process ended");
+	assert_int_equal(task_status(f, 0), KILLED);
+	assert_int_equal(f->control->bad, 0);
+	waitpid(waker, NULL, 0);
+}
+
 static void test_killed_during_the_restore(void **state)
 {
 	struct fixture *f = *state;
@@ -472,6 +503,7 @@ int main(void)
 		PAGER_TEST(test_killed_keeper),
 		PAGER_TEST(test_both_killed),
 		PAGER_TEST(test_killed_at_any_moment),
+		PAGER_TEST(test_resume_waits_for_the_keeper),
 		PAGER_TEST(test_killed_during_the_restore),
 		PAGER_TEST(test_free_ends_the_job),
 	};

@@ -101,7 +101,8 @@ int pager_event_fd(const struct pager *p);
  * The death of the keeper is PAGER_EVENT_FAILED. */
 int pager_next_event(struct pager *p, int timeout_ms, struct pager_event *ret);
 /* The tasks stand restored, root is their real root pid (from CRIU's pre-resume): from here on a
- * failure kills that tree. In PAGER_TOUCH_SET this also lets the touch pages be put into place. */
+ * failure kills that tree. In PAGER_TOUCH_SET this also lets the touch pages be put into place. To
+ * be called after CRIU's word on the socket; returns when the keeper holds every userfaultfd. */
 int pager_restored(struct pager *p, pid_t root, struct frem_error *err);
 /* The tasks are about to run. */
 void pager_resumed(struct pager *p);
