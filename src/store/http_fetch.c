@@ -47,9 +47,9 @@ static void move_to(struct fetch *t, enum fetch_state state)
 /* ---- parts ---- */
 
 /* Its call is over or no longer of interest. */
-static void part_settled(struct part *p)
+static void part_settled(struct fetch *t, struct part *p)
 {
-	struct http_lane *lane = fetch_lane(p->fetch);
+	struct http_lane *lane = fetch_lane(t);
 
 	if (!p->slot)
 		return;
@@ -60,14 +60,12 @@ static void part_settled(struct part *p)
 	p->slot = NULL;
 }
 
-static void part_abandon(struct part *p)
+static void part_abandon(struct fetch *t, struct part *p)
 {
-	struct http_fetcher *f = p->fetch->fetcher;
-
-	TAILQ_REMOVE(&p->fetch->parts, p, link);
-	part_settled(p);
+	TAILQ_REMOVE(&t->parts, p, link);
+	part_settled(t, p);
 	p->fetch = NULL;
-	TAILQ_INSERT_TAIL(&f->abandoned, p, link);
+	TAILQ_INSERT_TAIL(&t->fetcher->abandoned, p, link);
 }
 
 static void part_free(struct part *p)
@@ -83,7 +81,7 @@ void fetch_unlink(struct fetch *t)
 	struct part *p;
 
 	while ((p = TAILQ_FIRST(&t->parts)))
-		part_abandon(p);
+		part_abandon(t, p);
 	TAILQ_REMOVE(list_of(t), t, link);
 }
 
@@ -118,7 +116,7 @@ static void fetch_end(struct fetch *t, int r)
 	if (t->state == FETCH_OVER || t->state == FETCH_CANCELLED)
 		return;
 	while ((p = TAILQ_FIRST(&t->parts)))
-		part_abandon(p);
+		part_abandon(t, p);
 	t->r = r;
 	move_to(t, FETCH_OVER);
 }
@@ -145,11 +143,9 @@ static bool give(struct fetch *t, const void *data, size_t n)
 	return r == 0;
 }
 
-static uint8_t *room_of(const struct part *p, uint64_t at)
+static uint8_t *room_of(const struct fetch *t, const struct part *p, uint64_t at)
 {
-	const struct fetch_request *req = &p->fetch->req;
-
-	return (uint8_t *)req->into + (p->offset - req->offset) + at;
+	return (uint8_t *)t->req.into + (p->offset - t->req.offset) + at;
 }
 
 /* ---- what a part's call says ---- */
@@ -162,7 +158,7 @@ static int take_whole(struct part *p)
 	struct part *other;
 
 	while ((other = TAILQ_NEXT(p, link)))
-		part_abandon(other);
+		part_abandon(t, other);
 	p->call.len = t->req.len;
 	p->call.exact = true;
 	if (http_answer_whole(&p->call) < 0)
@@ -194,7 +190,7 @@ static void end_known(struct fetch *t, uint64_t total)
 	for (p = TAILQ_FIRST(&t->parts); p; p = next) {
 		next = TAILQ_NEXT(p, link);
 		if (p->offset >= total && p->offset > t->req.offset)
-			part_abandon(p);
+			part_abandon(t, p);
 	}
 	if (t->asked >= t->end && t->state == FETCH_ASKING)
 		move_to(t, FETCH_ASKED);
@@ -237,7 +233,7 @@ static int part_data(struct http_call *c, const void *data, size_t n)
 	if (at == 0)
 		pace_delay(&t->fetcher->pace, http_call_delay_ms(c), now);
 	if (t->req.into)
-		data = memcpy(room_of(p, at), data, n);
+		data = memcpy(room_of(t, p, at), data, n);
 	if (p == TAILQ_FIRST(&t->parts)) {
 		p->given += n;
 		return give(t, data, n) ? 0 : -ECANCELED;
@@ -258,20 +254,19 @@ static void part_over(struct http_call *c)
 /* ---- in order ---- */
 
 /* Its connection is free for the next request, whether its bytes had their turn or not. */
-static void release_slot(struct part *p, uint64_t now)
+static void release_slot(struct fetch *t, struct part *p, uint64_t now)
 {
 	struct http_slot *slot = p->slot;
 
 	if (!slot)
 		return;
-	part_settled(p);
+	part_settled(t, p);
 	slot->used_ns = now;
 }
 
 /* Gives what was held until now. */
-static bool give_held(struct part *p)
+static bool give_held(struct fetch *t, struct part *p)
 {
-	struct fetch *t = p->fetch;
 	uint64_t from = p->given;
 	struct buffer held = p->held;
 	bool go_on;
@@ -280,7 +275,7 @@ static bool give_held(struct part *p)
 		return true;
 	p->given = p->call.got;
 	if (t->req.into)
-		return give(t, room_of(p, from), p->given - from);
+		return give(t, room_of(t, p, from), p->given - from);
 	p->held = (struct buffer){0};
 	go_on = give(t, held.data, held.len);
 	buffer_done(&held);
@@ -288,14 +283,13 @@ static bool give_held(struct part *p)
 }
 
 /* The part whose turn it was is complete. */
-static bool part_complete(struct part *p)
+static bool part_complete(struct fetch *t, struct part *p)
 {
-	struct fetch *t = p->fetch;
 	uint64_t end = p->len == STORE_WHOLE ? t->given : p->offset + p->len;
 
 	if (t->end == STORE_WHOLE && p->len == STORE_WHOLE)
 		t->end = end;
-	part_abandon(p);
+	part_abandon(t, p);
 	if (t->given == (end < t->end ? end : t->end))
 		return true;
 	fail_wrong(t, "a body shorter than its range");
@@ -308,16 +302,16 @@ static void settle(struct fetch *t, uint64_t now)
 
 	TAILQ_FOREACH(p, &t->parts, link)
 	if (p->call.finished)
-		release_slot(p, now);
+		release_slot(t, p, now);
 	while ((p = TAILQ_FIRST(&t->parts))) {
-		if (!give_held(p) || !p->call.finished)
+		if (!give_held(t, p) || !p->call.finished)
 			return;
 		if (p->call.r) {
 			t->err = p->call.err;
 			fetch_end(t, p->call.r);
 			return;
 		}
-		if (!part_complete(p))
+		if (!part_complete(t, p))
 			return;
 	}
 	if (t->state == FETCH_ASKED && t->given == t->end)

@@ -180,10 +180,10 @@ int store_open_file(struct store *s, const char *key, int *ret_fd, uint64_t *ret
 {
 	int r = objdir_check_key(key, err);
 
-	if (r == 0 && !s->ops->open_file)
-		r = store_fail(err, FREM_FAILED, EOPNOTSUPP, "no directory on this machine");
-	if (r == 0)
+	if (r == 0 && s->ops->open_file)
 		r = s->ops->open_file(s, key, ret_fd, ret_size, ret_source, err);
+	else if (r == 0)
+		r = store_fail(err, FREM_FAILED, EOPNOTSUPP, "no directory on this machine");
 	return r < 0 ? store_context(s, err, r, "open", key) : 0;
 }
 
@@ -198,7 +198,7 @@ static int checked_rewind(void *arg)
 	struct checked_source *c = arg;
 
 	c->given = 0;
-	return c->source->rewind(c->source->arg);
+	return c->source->rewind ? c->source->rewind(c->source->arg) : -ENOTSUP;
 }
 
 static ssize_t checked_read(void *arg, void *data, size_t n, struct frem_error *err)

@@ -70,8 +70,8 @@ static int open_strict(const char *url, struct store **ret, struct frem_error *e
 
 static void nobody_listens(void **state)
 {
-	_cleanup_fetcher_ struct fetcher *f = NULL;
 	_cleanup_store_ struct store *s = NULL;
+	_cleanup_fetcher_ struct fetcher *f = NULL;
 	_cleanup_buffer_ struct buffer b = {0};
 	struct frem_error err = {0};
 	struct sink sink = {0};
