@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The moment at which accesses begin to count: nothing before it is found, nothing after is missed.
  */
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,6 +21,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "bpf_walker.h"
 #include "track_watch.h"
 
 /* ---- translations that a processor still holds ---- */
@@ -120,6 +122,55 @@ static void test_idle_prepared(void **state)
 	print_message("%u rounds of %u pages: %lu missed\n", HOT_ROUNDS, HOT_PAGES, missed);
 	assert_true(missed <= 1);
 	child_done(&c);
+}
+
+static int ignore_record(void *arg, const struct young_record *r, struct frem_error *err)
+{
+	(void)arg;
+	(void)r;
+	(void)err;
+	return 0;
+}
+
+/* How often the kernel has flushed translations of the child's memory so far. */
+static uint64_t flushes(struct bpf_walker *w, const struct child *c)
+{
+	struct bpf_walk walk = {};
+	struct frem_error err = {};
+
+	assert_ok(bpf_walker_attach(w, c->pid, &walk.link, &err), &err);
+	assert_ok(bpf_walker_next(w, &walk, ignore_record, NULL, &err), &err);
+	bpf_link__destroy(walk.link);
+	return walk.flushes;
+}
+
+/* The tests above see a flush left out only while little else runs; this one always does. */
+static void test_flushed_while_frozen(void **state)
+{
+	struct bpf_walker *w = NULL;
+	struct frem_error err = {};
+	struct child c = {};
+
+	(void)state;
+	assert_ok(bpf_walker_new(&w, &err), &err);
+	child_start(&c, 2 * MB_PAGES, 0);
+	child_continue(&c);
+	for (unsigned round = 0; round < 6; round++) {
+		_cleanup_tracker_ struct tracker *t = open_tracker();
+		uint64_t before;
+
+		if (round % 2)
+			tracker_prepare(t, c.pid);
+		if (round % 3)
+			child_do(&c, CHILD_READ, 0, 10, 1);
+		child_stop(&c);
+		before = flushes(w, &c);
+		assert_ok(tracker_arm(t, &c.pid, 1, &err), &err);
+		assert_true(flushes(w, &c) > before);
+		child_continue(&c);
+	}
+	child_done(&c);
+	bpf_walker_free(w);
 }
 
 /* ---- what was accessed before ---- */
@@ -354,6 +405,7 @@ int main(void)
 		cmocka_unit_test_setup(test_hot_threads, skip_without_root),
 		cmocka_unit_test_setup(test_hot_threads_prepared, skip_without_root),
 		cmocka_unit_test_setup(test_idle_prepared, skip_without_root),
+		cmocka_unit_test_setup(test_flushed_while_frozen, skip_without_root),
 		cmocka_unit_test_setup(test_accessed_between, skip_without_root),
 		cmocka_unit_test_setup(test_shared_with_a_child, skip_without_root),
 		cmocka_unit_test_setup(test_locked, skip_without_root),
