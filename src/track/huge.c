@@ -27,7 +27,7 @@
 
 /* As many units have to be known before others are judged by them without being looked at ... */
 #define LEAST_KNOWN 16u
-#define LEAST_JUDGES 4u
+#define LEAST_JUDGES 2u
 /* ... and from this many pages a unit on, in the mean, that is what is done: looking would disturb
  * the program for nothing. One in a second is looked at all the same, lest the program change. */
 #define DENSE_PAGES (UNIT_PAGES * 4 / 5)
@@ -593,8 +593,10 @@ void huge_finish(struct huge_pages *h, struct touched_set *set)
 	for (size_t i = 0; i < h->n_apart; i++) {
 		struct huge_unit *u = &h->units[h->apart[i]];
 
-		if (u->state == UNIT_WATCHED)
+		if (u->state == UNIT_WATCHED && clock_ns() - u->since >= FIRST_WATCH_NS)
 			become_known(h, set, u);
+		else if (u->state == UNIT_WATCHED) /* too short to judge others by it */
+			u->state = u->pages ? UNIT_KNOWN : UNIT_ONCE;
 	}
 	join_all(h);
 	add_leftovers(h, set);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,6 +66,8 @@ struct splitter {
 	struct call last;
 	uint64_t split_ns, join_ns; /* what one costs the program when it is dear, lately */
 	unsigned most_apart;
+	id_t thread;		 /* that splits, */
+	int nice;		 /* and how nice it is while nothing is apart */
 	bool stopped;		 /* one could not be put together */
 	void *mapping;		 /* holds the spare page, on a border of 2 MB */
 	volatile uint8_t *spare; /* NULL: none */
@@ -287,12 +290,25 @@ bool splitter_may(struct splitter *s, unsigned cpu_percent, uint64_t *ret_due)
 
 /* ---- doing it ---- */
 
+/* As long as something is apart, this thread waits for a processor no longer than others do. */
+static void set_apart(struct splitter *s, unsigned apart)
+{
+	if (!s->totals.apart && apart) {
+		s->thread = (id_t)gettid();
+		s->nice = getpriority(PRIO_PROCESS, s->thread);
+		setpriority(PRIO_PROCESS, s->thread, s->nice > 0 ? 0 : s->nice);
+	} else if (s->totals.apart && !apart) {
+		setpriority(PRIO_PROCESS, s->thread, s->nice);
+	}
+	s->totals.apart = apart;
+}
+
 void splitter_split(struct splitter *s, size_t task, pid_t pid, uint64_t unit)
 {
 	const struct handle *h = handle_of(s, task, pid);
 	struct call call;
 
-	s->totals.apart++;
+	set_apart(s, s->totals.apart + 1);
 	s->totals.splits++;
 	if (!h)
 		return;
@@ -318,11 +334,11 @@ int splitter_join(struct splitter *s, size_t task, pid_t pid, uint64_t unit)
 		end_call(s, &call);
 	}
 	if (r == -ESRCH) { /* with all its memory */
-		s->totals.apart--;
+		set_apart(s, s->totals.apart - 1);
 		return 0;
 	}
 	if (!r) {
-		s->totals.apart--;
+		set_apart(s, s->totals.apart - 1);
 		s->totals.joins++;
 		s->most_apart = s->most_apart * 2 < SPLITTER_MOST_APART ? s->most_apart * 2
 									: SPLITTER_MOST_APART;
@@ -336,7 +352,7 @@ int splitter_join(struct splitter *s, size_t task, pid_t pid, uint64_t unit)
 
 void splitter_forget(struct splitter *s)
 {
-	s->totals.apart--;
+	set_apart(s, s->totals.apart - 1);
 }
 
 void splitter_charge(struct splitter *s, uint64_t cpu_ns)
