@@ -17,7 +17,7 @@
  *    file for pages that cannot be made cold. So the program is not left without at least one flush
  *    while it is frozen: the kernel's own count of them says whether there was one, and if there
  *    was none, drop_translations() makes one. Only a kernel with soft-dirty bits has no way to, and
- *    there only where the program, frozen, has not one accessed page of its own.
+ *    there only where the program, frozen, has not one accessed page that can be made cold.
  *
  * Pages that are not the program's alone, or locked, cannot be made cold: a second walk counts what
  * is left, and if it is more than a trifle, clear_refs clears it.
@@ -114,7 +114,6 @@ static int sweep(struct bpf_walker *w, struct sweep *s, struct frem_error *err)
 	int r;
 
 	s->walk.resume = 0;
-	s->walk.pages = 0;
 	s->accessed = 0;
 	s->n = 0;
 	do {
@@ -130,7 +129,8 @@ static int sweep(struct bpf_walker *w, struct sweep *s, struct frem_error *err)
 
 static bool a_trifle(const struct sweep *s)
 {
-	uint64_t most = s->walk.pages < SMALL_PAGES ? 0 : s->walk.pages / PAGES_A_TRIFLE;
+	uint64_t all = s->walk.anonymous;
+	uint64_t most = all < SMALL_PAGES ? 0 : all / PAGES_A_TRIFLE;
 
 	return s->accessed <= most;
 }

@@ -315,9 +315,9 @@ int bpf_walker_next(struct bpf_walker *w, struct bpf_walk *walk, bpf_walker_take
 	if (!walk->resume) {
 		walk->expected = bss->told.identity;
 		walk->flushes = bss->told.flushes;
+		walk->anonymous = bss->told.anonymous;
 		walk->swapped = bss->told.swapped;
 	}
-	walk->pages += bss->n_pages;
 	taking = clock_ns();
 	walk->read_ns += taking - begin;
 	for (uint32_t i = 0; i < bss->n_records && !r; i++)

@@ -45,9 +45,9 @@ struct bpf_walk {
 	uint64_t until;	  /* no pages from this address on; 0: all */
 	uint64_t flushes; /* of its cached translations so far; told by the first step */
 	uint64_t swapped; /* pages that it has in swap, roughly; told by the first step */
-	uint64_t pages;	  /* counted by each step: pages looked at */
-	uint64_t read_ns; /* counted by each step: reading page tables, */
-	uint64_t take_ns; /* and what `take` took */
+	uint64_t anonymous; /* pages that it has in memory, roughly; told by the first step */
+	uint64_t read_ns;   /* counted by each step: reading page tables, */
+	uint64_t take_ns;   /* and what `take` took */
 };
 
 typedef int (*bpf_walker_take)(void *arg, const struct young_record *r, struct frem_error *err);

@@ -93,7 +93,8 @@ enum iter_type {
 	ITER_IOVEC,
 };
 
-/* include/linux/mm_types_task.h: the index into rss_stat */
+/* include/linux/mm_types_task.h: indices into rss_stat */
+#define MM_ANONPAGES 1
 #define MM_SWAPENTS 2
 
 /* include/linux/mm.h; these have kept their values since long before BPF iterators */

@@ -195,8 +195,10 @@ static __always_inline void tell_task(const struct young_identity *id, struct mm
 	told.identity = *id;
 	if (bpf_core_field_exists(mm->context.tlb_gen.counter))
 		told.flushes = mm->context.tlb_gen.counter;
-	if (bpf_core_field_exists(mm->rss_stat[MM_SWAPENTS].count))
+	if (bpf_core_field_exists(mm->rss_stat[MM_SWAPENTS].count)) {
+		told.anonymous = mm->rss_stat[MM_ANONPAGES].count;
 		told.swapped = mm->rss_stat[MM_SWAPENTS].count;
+	}
 }
 
 /* Ends the read, with EAGAIN, whatever the iterator would still go through. */

@@ -30,8 +30,9 @@ struct young_identity {
 
 struct young_task {
 	struct young_identity identity;
-	__u64 flushes; /* of cached translations of its memory so far; 0 if that is not counted */
-	__u64 swapped; /* pages that it has in swap, roughly; 0 if that is not counted */
+	__u64 flushes;	 /* of cached translations of its memory so far; 0 if that is not counted */
+	__u64 anonymous; /* pages that it has in memory, roughly; 0 if that is not counted */
+	__u64 swapped;	 /* pages that it has in swap, roughly; 0 if that is not counted */
 };
 
 #endif
