@@ -52,19 +52,19 @@ static void touch_tenth(struct tracker *t, const struct child *c)
 
 static void check_order(const uint32_t *when, uint64_t slice)
 {
-	uint32_t last = 0;
+	uint32_t last = 0, early = 0;
 
 	for (unsigned i = 0; i < TENTH_CHUNKS; i++) {
 		uint64_t first = tenth_order[i] * slice;
-		uint32_t earliest = UINT32_MAX, latest = 0;
+		uint32_t latest = 0;
 
 		for (uint64_t p = first; p < first + slice; p += 10) {
-			earliest = when[p] && when[p] < earliest ? when[p] : earliest;
+			early += when[p] && when[p] < last;
 			latest = when[p] > latest ? when[p] : latest;
 		}
-		assert_true(earliest >= last);
 		last = latest;
 	}
+	assert_in_range(early, 0, MOST_STALE);
 }
 
 static void test_tenth(void **state)
@@ -142,7 +142,7 @@ static void test_two_processes(void **state)
 	assert_true(count(second, 700, 900, 1) >= nearly(200));
 	assert_int_equal(count(when, 10, 20, 1), 10);
 	assert_int_equal(count(when, 0, 2 * c[0].pages, 1), set->pages);
-	assert_int_equal(set->pages, count(second, 700, 900, 1) + 10);
+	assert_in_range(set->pages - count(second, 700, 900, 1) - 10, 0, 2 * MOST_STALE);
 	assert_true(second[700] <= when[10]); /* the second process was first */
 	child_done(&c[0]);
 	child_done(&c[1]);
@@ -166,7 +166,7 @@ static void test_many_tables(void **state)
 	when = by_page(set, c.pages);
 	n = count(when, 0, c.pages, 1024);
 	assert_true(n >= nearly(750));
-	assert_int_equal(set->pages, n);
+	assert_in_range(set->pages, n, n + MOST_STALE);
 	child_done(&c);
 }
 
@@ -239,7 +239,7 @@ static void test_exit(void **state)
 	wait_for_state(t, TRACK_ENDED);
 	tracker_stop(t, "program-ended");
 	set = result(t, c, 2, 0);
-	assert_true(set->pages <= 700 && set->pages >= nearly(700));
+	assert_in_range(set->pages, nearly(700), 700 + MOST_STALE);
 	child_done(&c[0]);
 	child_done(&c[1]);
 }

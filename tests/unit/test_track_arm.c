@@ -54,7 +54,7 @@ static uint64_t missed_hot_pages(const struct child *c, bool prepare)
 	tracker_stop(t, "asked");
 	set = result(t, c, 1, 0);
 	when = by_page(set, c->pages);
-	assert_int_equal(count(when, CHILD_THREADS * HOT_PAGES, c->pages, 1), 0);
+	assert_in_range(count(when, CHILD_THREADS * HOT_PAGES, c->pages, 1), 0, MOST_STALE);
 	return CHILD_THREADS * HOT_PAGES - count(when, 0, CHILD_THREADS * HOT_PAGES, 1);
 }
 
@@ -116,7 +116,7 @@ static void test_idle_prepared(void **state)
 		tracker_stop(t, "asked");
 		set = result(t, &c, 1, 0);
 		when = by_page(set, c.pages);
-		assert_int_equal(count(when, HOT_PAGES, c.pages, 1), 0);
+		assert_in_range(count(when, HOT_PAGES, c.pages, 1), 0, MOST_STALE);
 		missed += HOT_PAGES - count(when, 0, HOT_PAGES, 1);
 	}
 	print_message("%u rounds of %u pages: %lu missed\n", HOT_ROUNDS, HOT_PAGES, missed);

@@ -26,6 +26,9 @@ uint64_t pages_seen(struct tracker *t);
  * with emulated page tables loses the accessed bits of one page in 20,000.
  */
 uint64_t nearly(uint64_t n);
+/* How many pages of a program that was not prepared may count as touched although they were
+ * accessed just before it was armed: see arm.c. The child holds what its parent held, too. */
+#define MOST_STALE 64u
 /* Until n pages more than `before` have been seen. */
 void wait_for_pages(struct tracker *t, uint64_t before, uint64_t n);
 void wait_for_state(struct tracker *t, enum track_state state);
