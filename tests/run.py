@@ -48,6 +48,8 @@ def follow(process, output):
 
 
 def main():
+    # a shell's background command starts with SIGINT ignored, and so would all programs of the tests
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     outputs = [tempfile.NamedTemporaryFile(prefix="frem-test-") for _ in range(2)]
     lots = [start("slow_link", outputs[0]), start("not slow_link", outputs[1])]
     try:
