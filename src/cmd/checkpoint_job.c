@@ -212,6 +212,23 @@ static void remove_object(struct checkpoint_job *job, const char *object)
 			    err.text);
 }
 
+/* A server may still be storing the object whose upload was broken off at its very end, so that it
+ * appears after it was removed: they are removed once more a moment later. */
+static void take_back(struct checkpoint_job *job)
+{
+	static const char *const objects[] = {OBJECT_MANIFEST, OBJECT_HEAD, OBJECT_PAGES};
+	const struct timespec moment = {.tv_nsec = 500 * (long)NSEC_PER_MSEC};
+
+	store_set_interrupt(job->store, NULL);
+	store_set_timeout(job->store, TAKE_BACK_MS); /* what failed may be the store itself */
+	for (unsigned pass = 0; pass < 2; pass++) {
+		if (pass)
+			nanosleep(&moment, NULL);
+		for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
+			remove_object(job, objects[i]);
+	}
+}
+
 static int upload_pages(struct checkpoint_job *job, struct page_encoder **ret,
 			struct frem_error *err)
 {
@@ -336,11 +353,7 @@ int checkpoint_job_upload(struct checkpoint_job *job, struct frem_error *err)
 		r = upload_manifest(job, err);
 	if (r == 0)
 		return 0;
-	store_set_interrupt(job->store, NULL);
-	store_set_timeout(job->store, TAKE_BACK_MS); /* what failed may be the store itself */
-	remove_object(job, OBJECT_MANIFEST);
-	remove_object(job, OBJECT_HEAD);
-	remove_object(job, OBJECT_PAGES);
+	take_back(job);
 	return r;
 }
 
