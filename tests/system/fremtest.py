@@ -170,6 +170,18 @@ def tracer_of(pid):
         return 0
 
 
+def read_stats(path, restart, seconds):
+    """The --stats file of a restart, which is there when all memory is in."""
+
+    def written():
+        assert restart.poll() is None, "the restart ended"
+        return os.path.exists(path)
+
+    wait_until("the statistics", written, seconds)
+    with open(path, encoding="utf-8") as f:
+        return json.load(f)
+
+
 class Victim:
     """A program to be checkpointed that can be asked to verify all of its memory."""
 

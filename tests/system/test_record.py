@@ -14,18 +14,6 @@ TERMINATED = 128 + signal.SIGTERM
 SETTLED = 3  # recorded restarts
 
 
-def stats_of(path, restart):
-    """The --stats file, which is there when all memory is in."""
-
-    def written():
-        assert restart.poll() is None, "the restart ended"
-        return os.path.exists(path)
-
-    wait_until("the statistics", written, 30)
-    with open(path, encoding="utf-8") as f:
-        return json.load(f)
-
-
 def touch_of(frem, name="job@1"):
     return frem.json("show", name)["touch"]
 
@@ -94,7 +82,7 @@ def test_second_restart_is_fast(frem, victim, hosts, store_dir, tmp_path):
             stats_file = str(tmp_path / f"stats{number}.json")
             restart = there.restart("job", "--record", how, "--stats", stats_file)
             v.restarted(restart)
-            stats.append(stats_of(stats_file, restart))
+            stats.append(fremtest.read_stats(stats_file, restart, 30))
             wait_stored(store_dir, before)
             v.verify()
             end(v, restart, there)
@@ -127,7 +115,7 @@ def test_refinement(stored, victim, store_dir, tmp_path):
         stats_file = str(tmp_path / f"stats{number}.json")
         restart = stored.restart("job", "--stats", stats_file)
         v.restarted(restart)
-        stats = stats_of(stats_file, restart)
+        stats = fremtest.read_stats(stats_file, restart, 30)
         if number <= SETTLED:
             wait_stored(store_dir, before)
         v.verify()
@@ -226,7 +214,7 @@ def test_off(stored, victim, store_dir, tmp_path):
     for options in (("--record", "off"), ("--resume", "full")):
         restart = stored.restart("job", "--stats", stats_file, *options)
         v.restarted(restart)
-        stats = stats_of(stats_file, restart)
+        stats = fremtest.read_stats(stats_file, restart, 30)
         assert stats["recorded_pages"] == 0 and stats["recorded_ms"] == 0
         assert stats["drained_ms"] < 1000, "nothing is kept back"
         end(v, restart, stored)

@@ -5,7 +5,6 @@ One checkpoint, made under load, serves three restarts over the link. Each is fo
 memory is in, and every value is verified.
 """
 
-import json
 import os
 import shutil
 import threading
@@ -50,16 +49,6 @@ def restart(there, server, mode, stats_file):
     return process, last - start
 
 
-def wait_for_all_memory(process, stats_file):
-    def written():
-        assert process.poll() is None, "the restart ended"
-        return os.path.exists(stats_file)
-
-    lab.wait_until("all memory", written, 150)
-    with open(stats_file, encoding="utf-8") as f:
-        return json.load(f)
-
-
 def end(there, server, process):
     os.kill(server.pid, 9)
     assert there.finish(process).code == 128 + 9
@@ -80,7 +69,7 @@ def test_redis(frem, redis, tmp_path, store_dir):
         for mode in ("touch-set", "full", "now"):
             stats_file = str(tmp_path / f"{mode}.json")
             process, took[mode] = restart(there, server, mode, stats_file)
-            stats[mode] = wait_for_all_memory(process, stats_file)
+            stats[mode] = fremtest.read_stats(stats_file, process, 150)
             assert server.verify(range(lab.KEYS)) == lab.KEYS
             end(there, server, process)
 

@@ -20,18 +20,6 @@ TERMINATED = 128 + signal.SIGTERM
 PAGE = 4096
 
 
-def read_stats(path, restart):
-    """The --stats file, which is there when all memory is in."""
-
-    def written():
-        assert restart.poll() is None, "the restart ended"
-        return os.path.exists(path)
-
-    wait_until("the statistics", written, 60)
-    with open(path, encoding="utf-8") as f:
-        return json.load(f)
-
-
 def check_stats(stats, mode, shown):
     """All fields of the design, with values that can be."""
     for field, kind in STATS_FIELDS.items():
@@ -82,7 +70,7 @@ def test_restart(stored, victim, tmp_path, program, mode):
     restart = stored.restart("job", "--resume", mode, "--stats", stats_file)
     v.restarted(restart)
     assert v.verify() >= before
-    check_stats(read_stats(stats_file, restart), mode, stored.json("show", "job@1"))
+    check_stats(fremtest.read_stats(stats_file, restart, 60), mode, stored.json("show", "job@1"))
     v.assert_runs()
     end(v, restart, stored)
 
@@ -172,7 +160,7 @@ def test_checkpoint_of_a_restarted_job(stored, victim, tmp_path):
         restart = stored.restart("job", "--stats", stats_file)
         v.restarted(restart)
         progress = v.verify()
-        read_stats(stats_file, restart)
+        fremtest.read_stats(stats_file, restart, 60)
         done = stored.checkpoint(v, "job", "--window", "1s")
         assert done["seq"] == generation
         v.assert_runs()

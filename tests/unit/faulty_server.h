@@ -116,37 +116,47 @@ static inline bool faulty_get(struct faulty_server *s, int fd, const char *reque
 	return first >= s->size || faulty_body(s, fd, first, last - first + 1, fault);
 }
 
-static inline bool faulty_put(struct faulty_server *s, int fd, const char *request, size_t have,
-			      enum fault fault)
+/* What is left of a request's body in the connection would be taken for the next request. */
+static inline uint8_t *faulty_upload(int fd, const char *request, size_t have, size_t *n)
 {
 	const char *length = strcasestr(request, "content-length: ");
-	size_t n = length ? strtoul(length + 16, NULL, 10) : 0;
-	uint8_t *body = malloc(n ? n : 1);
 	const char *start = strstr(request, "\r\n\r\n") + 4;
+	uint8_t *body;
 
+	*n = length ? strtoul(length + 16, NULL, 10) : 0;
+	body = malloc(*n + 1);
 	if (strcasestr(request, "expect: 100"))
 		faulty_send(fd, "HTTP/1.1 100 Go on\r\n\r\n");
-	memcpy(body, start, have);
-	while (have < n) {
-		ssize_t got = read(fd, body + have, n - have);
+	memcpy(body, start, have < *n ? have : *n);
+	while (have < *n) {
+		ssize_t got = read(fd, body + have, *n - have);
 
 		if (got <= 0)
 			break;
 		have += (size_t)got;
 	}
-	if (s->present && strcasestr(request, "if-none-match")) {
-		free(body);
+	return body;
+}
+
+static inline bool faulty_put(struct faulty_server *s, int fd, const char *request, size_t have,
+			      enum fault fault)
+{
+	size_t n;
+	uint8_t *body = faulty_upload(fd, request, have, &n);
+
+	if (fault >= FAULT_503 && fault <= FAULT_404) {
+		faulty_status(fd, fault);
+	} else if (s->present && strcasestr(request, "if-none-match")) {
 		faulty_send(fd, "HTTP/1.1 412 Taken\r\nContent-Length: 0\r\n\r\n");
-		return true;
+	} else {
+		memcpy(s->object, body, n);
+		s->size = n;
+		s->present = true;
+		if (fault != FAULT_LOST)
+			faulty_send(fd, "HTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n");
 	}
-	memcpy(s->object, body, n);
-	s->size = n;
-	s->present = true;
 	free(body);
-	if (fault == FAULT_LOST)
-		return false;
-	faulty_send(fd, "HTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n");
-	return true;
+	return fault != FAULT_LOST;
 }
 
 static inline void faulty_reset(int fd)
@@ -162,10 +172,13 @@ static inline bool faulty_answer(struct faulty_server *s, int fd, const char *re
 	char nothing[256];
 
 	s->requests++;
-	switch (fault) {
-	case FAULT_RESET:
+	if (fault == FAULT_RESET) {
 		faulty_reset(fd);
 		return false;
+	}
+	if (strncmp(request, "PUT ", 4) == 0 && fault != FAULT_GARBAGE && fault != FAULT_SILENT)
+		return faulty_put(s, fd, request, have, fault);
+	switch (fault) {
 	case FAULT_503:
 	case FAULT_500:
 	case FAULT_401:
@@ -183,8 +196,6 @@ static inline bool faulty_answer(struct faulty_server *s, int fd, const char *re
 	default:
 		break;
 	}
-	if (strncmp(request, "PUT ", 4) == 0)
-		return faulty_put(s, fd, request, have, fault);
 	if (strncmp(request, "DELETE ", 7) == 0) {
 		faulty_status(fd, FAULT_404);
 		return true;

@@ -27,6 +27,7 @@
 #define LIMIT (80u << 20) /* of which so much can be in memory */
 #define AT_ONCE 16u	  /* accesses a millisecond */
 #define PATIENCE_MS 60000.0
+#define MOST 0.95
 
 /* ---- the program ---- */
 
@@ -220,7 +221,9 @@ static unsigned count(const uint8_t *pages)
 
 /*
  * Pages are accessed once, at random, while twice as many as there is room for go and come. Those
- * that reclaim takes for old at once are missed; without a look every few ms it is one in sixty.
+ * that reclaim takes for old between two scans are missed: how many depends on how long the
+ * scanner has to wait for a processor, so the bound is for a busy machine. Without tracking through
+ * swap, it would be most of them.
  */
 static void test_swapping(void **state)
 {
@@ -240,9 +243,9 @@ static void test_swapping(void **state)
 	after = in_swap(&p);
 	tracker_stop(t, "asked");
 	seen = found(t, &p);
-	assert_true(recall(&p, seen, NULL, "accessed") >= 0.99);
-	assert_true(recall(&p, seen, before, "in swap before") >= 0.99);
-	assert_true(recall(&p, seen, after, "in swap after") >= 0.99);
+	assert_true(recall(&p, seen, NULL, "accessed") >= MOST);
+	assert_true(recall(&p, seen, before, "in swap before") >= MOST);
+	assert_true(recall(&p, seen, after, "in swap after") >= MOST);
 	assert_true(count(seen) <= p.shared->n + p.shared->n / 100);
 	program_end(&p);
 }
