@@ -394,22 +394,14 @@ static void cut_window(struct touch_set *touch, const struct window_end *end)
 	touch->info.window_ms = (uint32_t)end->ms;
 }
 
-/* Processor time of all threads. */
-static double cpu_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / (double)NSEC_PER_MSEC;
-}
-
 static int encode_touch(struct checkpoint_job *job, struct touch_set *touch, int fd,
 			struct frem_error *err)
 {
-	double before = cpu_ms();
+	uint64_t before = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID);
 	int r = touch_object_encode(touch, image_pages_source(job->pages), fd, err);
 
-	touch->info.descriptor_ms = cpu_ms() - before;
+	touch->info.descriptor_ms =
+		(double)(clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - before) / NSEC_PER_MSEC;
 	touch->info.overhead_ms += touch->info.descriptor_ms;
 	return r;
 }

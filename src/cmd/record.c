@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "find_checkpoint.h"
@@ -45,14 +45,6 @@ static void record_done(struct record *r)
 	pager_recording_free(r->recorded);
 	manifest_free(r->manifest);
 	store_free(r->store);
-}
-
-static double cpu_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 static int prepare(struct record *r, struct frem_error *err)
@@ -120,7 +112,7 @@ static int read_recorded(void *arg, uint64_t first, uint64_t pages, uint8_t *out
 static int make_set(struct record *r, struct frem_error *err)
 {
 	struct touch_info info = {.window_ms = r->recorded->ms, .insert_ms = r->recorded->cpu_ms};
-	double start = cpu_ms();
+	uint64_t start = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID);
 	int e;
 
 	snprintf(info.backend, sizeof(info.backend), "%s", BACKEND);
@@ -142,7 +134,8 @@ static int make_set(struct record *r, struct frem_error *err)
 	if (e == 0 && !r->old) {
 		struct touch_info *i = &r->set->info;
 
-		i->descriptor_ms = cpu_ms() - start;
+		i->descriptor_ms =
+			(double)(clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - start) / NSEC_PER_MSEC;
 		i->overhead_ms = i->insert_ms + i->descriptor_ms;
 	}
 	return e;

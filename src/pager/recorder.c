@@ -122,14 +122,6 @@ static void close_window(struct engine *e, enum wire_recording_state how)
 	end_recording(e);
 }
 
-static double cpu_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 static int keep_pages(struct record_file *f, const struct batch *b)
 {
 	unsigned n;
@@ -150,10 +142,10 @@ static int keep_pages(struct record_file *f, const struct batch *b)
 
 bool recorder_keep(struct engine *e, const struct batch *b)
 {
-	double start = cpu_ms();
+	uint64_t start = clock_thread_cpu_ns();
 	int r = keep_pages(e->recorder->file, b);
 
-	e->shared->recording.cpu_ms += cpu_ms() - start;
+	e->shared->recording.cpu_ms += (double)(clock_thread_cpu_ns() - start) / NSEC_PER_MSEC;
 	if (r < 0) {
 		give_up(e, r);
 		return false;

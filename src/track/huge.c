@@ -96,14 +96,6 @@ struct huge_pages {
 	uint64_t random;
 };
 
-static uint64_t thread_cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 int huge_new(struct huge_pages **ret, struct bpf_walker *w, const struct tracked_task *tasks,
 	     size_t n_tasks, huge_in_place in_place, void *arg, struct frem_error *err)
 {
@@ -474,7 +466,7 @@ static void skip_if_dense(struct huge_pages *h, struct touched_set *set)
 
 uint64_t huge_tend(struct huge_pages *h, struct touched_set *set)
 {
-	uint64_t due = UINT64_MAX, cpu = thread_cpu_ns();
+	uint64_t due = UINT64_MAX, cpu = clock_thread_cpu_ns();
 
 	for (size_t i = h->n_apart; i-- > 0;) {
 		struct huge_unit *u = &h->units[h->apart[i]];
@@ -491,7 +483,7 @@ uint64_t huge_tend(struct huge_pages *h, struct touched_set *set)
 	for (size_t i = 0; i < h->n_apart; i++)
 		if (h->units[h->apart[i]].due < due)
 			due = h->units[h->apart[i]].due;
-	splitter_charge(h->splitter, thread_cpu_ns() - cpu);
+	splitter_charge(h->splitter, clock_thread_cpu_ns() - cpu);
 	return due;
 }
 

@@ -174,15 +174,6 @@ static const struct handle *handle_of(struct splitter *s, size_t task, pid_t pid
 	return h->pidfd >= 0 && h->stat >= 0 ? h : NULL;
 }
 
-/* 0 on failure */
-static uint64_t read_clock(clockid_t clock)
-{
-	struct timespec t = {};
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 /* ---- what it costs ---- */
 
 /* Page faults of the process so far that did no I/O: proc_pid_stat(5), field 10. */
@@ -240,13 +231,13 @@ static struct call begin_call(struct splitter *s, const struct handle *h, uint64
 {
 	settle(s);
 	hurry(true);
-	return (struct call){h, faults_of(h), read_clock(CLOCK_THREAD_CPUTIME_ID), dear};
+	return (struct call){h, faults_of(h), clock_thread_cpu_ns(), dear};
 }
 
 /* What counts is the call's processor time: when it sleeps, it is before it takes the memory. */
 static void end_call(struct splitter *s, struct call *c)
 {
-	c->ns = read_clock(CLOCK_THREAD_CPUTIME_ID) - c->ns;
+	c->ns = clock_thread_cpu_ns() - c->ns;
 	hurry(false);
 	s->last = *c;
 }
@@ -363,7 +354,7 @@ void splitter_charge(struct splitter *s, uint64_t cpu_ns)
 uint64_t splitter_program_ns(struct splitter *s, size_t task, pid_t pid)
 {
 	const struct handle *h = handle_of(s, task, pid);
-	uint64_t ns = h ? read_clock(h->clock) : 0;
+	uint64_t ns = h ? clock_read_ns(h->clock) : 0;
 
 	return ns ? ns : clock_ns();
 }

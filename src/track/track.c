@@ -86,14 +86,6 @@ struct tracker {
 	_Atomic uint64_t pages;
 };
 
-static uint64_t thread_cpu_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
-}
-
 /* ---- opening ---- */
 
 size_t track_probe(struct track_backend_info *out, size_t most)
@@ -168,17 +160,17 @@ int tracker_new(struct tracker **ret, struct frem_error *err)
 
 void tracker_prepare(struct tracker *t, pid_t root)
 {
-	uint64_t begin = clock_ns(), cpu = thread_cpu_ns();
+	uint64_t begin = clock_ns(), cpu = clock_thread_cpu_ns();
 
 	if (t->backend->ops->prepare)
 		t->backend->ops->prepare(t->backend, root);
-	t->prepare_ns = thread_cpu_ns() - cpu;
+	t->prepare_ns = clock_thread_cpu_ns() - cpu;
 	log_debug("tracking: prepared in %.3f ms", clock_ms_since(begin));
 }
 
 int tracker_arm(struct tracker *t, const pid_t *pids, size_t n, struct frem_error *err)
 {
-	uint64_t begin = clock_ns(), cpu = thread_cpu_ns();
+	uint64_t begin = clock_ns(), cpu = clock_thread_cpu_ns();
 	int r;
 
 	t->tasks = calloc(n ? n : 1, sizeof(*t->tasks));
@@ -188,7 +180,7 @@ int tracker_arm(struct tracker *t, const pid_t *pids, size_t n, struct frem_erro
 	for (size_t i = 0; i < n; i++)
 		t->tasks[i] = (struct armed_task){pids[i], pids[i]};
 	r = t->backend->ops->arm(t->backend, pids, n, err);
-	t->frozen_ns = thread_cpu_ns() - cpu;
+	t->frozen_ns = clock_thread_cpu_ns() - cpu;
 	log_debug("tracking: armed %zu tasks in %.3f ms", n, clock_ms_since(begin));
 	t->start = clock_ns();
 	t->stop = t->start;
@@ -323,11 +315,11 @@ static void *scan_thread(void *arg)
 	setpriority(PRIO_PROCESS, (id_t)t->tid, SCAN_NICE);
 	learn_inner_pids(t);
 	while (!wait_until(t, next) && t->state != TRACK_ENDED) {
-		uint64_t cpu = thread_cpu_ns();
+		uint64_t cpu = clock_thread_cpu_ns();
 
 		if (clock_ns() >= due) {
 			scan(t);
-			gap = next_gap(t, gap, thread_cpu_ns() - cpu);
+			gap = next_gap(t, gap, clock_thread_cpu_ns() - cpu);
 			due = clock_ns() + gap;
 		}
 		next = tend(t);
@@ -338,7 +330,7 @@ static void *scan_thread(void *arg)
 	tell_scanned(t);
 	if (t->backend->ops->finish)
 		t->backend->ops->finish(t->backend, t->set);
-	t->cpu_ns += thread_cpu_ns();
+	t->cpu_ns += clock_thread_cpu_ns();
 	return NULL;
 }
 
@@ -467,7 +459,7 @@ int tracker_result(struct tracker *t, const struct image_map *map, struct touch_
 		return frem_oom(err);
 	}
 	join_thread(t);
-	cpu = thread_cpu_ns();
+	cpu = clock_thread_cpu_ns();
 	for (size_t i = 0; i < map->n_tasks; i++)
 		task_of[i] = match_task(t, map, i);
 	r = touched_set_runs(t->set, map, task_of, t->scan_ms, &set->runs, &set->n_runs,
@@ -476,7 +468,7 @@ int tracker_result(struct tracker *t, const struct image_map *map, struct touch_
 		free(set);
 		return r;
 	}
-	fill_info(t, thread_cpu_ns() - cpu, &set->info);
+	fill_info(t, clock_thread_cpu_ns() - cpu, &set->info);
 	*ret = set;
 	return 0;
 }
