@@ -278,23 +278,10 @@ static json_t *stats_json(const struct restart_job *job, const struct frem_error
 	return out;
 }
 
-/* A regular file appears whole or not at all; a device or a pipe is written to as it stands. */
-static int write_stats_file(const char *path, const char *text)
+static int write_text(const char *path, int flags, const char *text)
 {
-	char temporary[4096];
-	const char *name = path;
-	struct stat st;
-	bool there = stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-	int fd, r;
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0644), r;
 
-	if (!there) {
-		r = snprintf(temporary, sizeof(temporary), "%s.tmp-%d", path, getpid());
-		if (r >= (int)sizeof(temporary))
-			return -ENAMETOOLONG;
-		name = temporary;
-	}
-	fd = open(name, there ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-		  0644);
 	if (fd < 0)
 		return -errno;
 	r = file_write_all(fd, text, strlen(text));
@@ -302,9 +289,25 @@ static int write_stats_file(const char *path, const char *text)
 		r = file_write_all(fd, "\n", 1);
 	if (close(fd) < 0 && r == 0)
 		r = -errno;
-	if (!there && r == 0 && rename(temporary, path) < 0)
+	return r;
+}
+
+/* A regular file appears whole or not at all; a device or a pipe is written to as it stands. */
+static int write_stats_file(const char *path, const char *text)
+{
+	char temporary[4096];
+	struct stat st;
+	int r;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return write_text(path, 0, text);
+	r = snprintf(temporary, sizeof(temporary), "%s.tmp-%d", path, getpid());
+	if (r >= (int)sizeof(temporary))
+		return -ENAMETOOLONG;
+	r = write_text(temporary, O_CREAT | O_EXCL, text);
+	if (r == 0 && rename(temporary, path) < 0)
 		r = -errno;
-	if (!there && r < 0)
+	if (r < 0 && r != -EEXIST)
 		unlink(temporary);
 	return r;
 }
