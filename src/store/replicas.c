@@ -67,11 +67,16 @@ void replica_strike(struct replicas *s, unsigned i)
 	p->aside_until = now + ns / 2 + (s->random >> 33) % (ns / 2);
 }
 
-bool replicas_given_up(const struct replicas *s, uint64_t start_ns, uint64_t now)
+uint64_t replicas_deadline(const struct replicas *s, uint64_t start_ns)
 {
 	uint64_t since = s->trouble_ns && s->trouble_ns < start_ns ? s->trouble_ns : start_ns;
 
-	return now - since >= replicas_patience_ns(s);
+	return since + replicas_patience_ns(s);
+}
+
+bool replicas_given_up(const struct replicas *s, uint64_t start_ns, uint64_t now)
+{
+	return now >= replicas_deadline(s, start_ns);
 }
 
 void replica_doubt(struct replicas *s, unsigned i)
@@ -162,10 +167,11 @@ static int give_up(const struct tries *t, struct frem_error *err)
 	return t->r;
 }
 
-/* The replica to try now, after a pause perhaps; or -errno. */
+/* The replica to try now, after a pause perhaps, the last time at the end of all patience; or
+ * -errno. */
 static int tries_next(struct tries *t, struct frem_error *err)
 {
-	uint64_t now = clock_ns(), until;
+	uint64_t now = clock_ns(), deadline = replicas_deadline(t->s, t->start), until;
 	int i = replica_pick(t->s, t->out, now), r;
 
 	if (i < 0)
@@ -174,9 +180,9 @@ static int tries_next(struct tries *t, struct frem_error *err)
 	if (until <= now)
 		return i;
 	/* another call may have put it aside: one try is everybody's */
-	if (t->failed && replicas_given_up(t->s, t->start, until))
-		return give_up(t, err);
-	r = nap_until(t->s, until, err);
+	if (now >= deadline)
+		return t->failed ? give_up(t, err) : i;
+	r = nap_until(t->s, until < deadline ? until : deadline, err);
 	return r < 0 ? r : i;
 }
 

@@ -45,8 +45,9 @@ void replica_doubt(struct replicas *s, unsigned i);
 int replica_pick(const struct replicas *s, uint32_t out, uint64_t now);
 /* How long trouble may last, now. */
 uint64_t replicas_patience_ns(const struct replicas *s);
-/* Whether it has lasted too long for something that waits since start_ns. What gives up does so for
+/* When it has lasted too long for something that waits since start_ns. What gives up does so for
  * those that come after it, too: they try once. */
+uint64_t replicas_deadline(const struct replicas *s, uint64_t start_ns);
 bool replicas_given_up(const struct replicas *s, uint64_t start_ns, uint64_t now);
 /* Whether the failure a says more than b. */
 bool replica_says_more(const struct frem_error *a, const struct frem_error *b);

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from fremtest import USAGE, is_alive, lab, program, wait_until
+from fremtest import USAGE, is_alive, lab, program, read_stats, wait_until
 
 TERMINATED = 128 + signal.SIGTERM
 SETTLED = 3  # recorded restarts
@@ -82,7 +82,7 @@ def test_second_restart_is_fast(frem, victim, hosts, store_dir, tmp_path):
             stats_file = str(tmp_path / f"stats{number}.json")
             restart = there.restart("job", "--record", how, "--stats", stats_file)
             v.restarted(restart)
-            stats.append(fremtest.read_stats(stats_file, restart, 30))
+            stats.append(read_stats(stats_file, restart, 30))
             wait_stored(store_dir, before)
             v.verify()
             end(v, restart, there)
@@ -115,7 +115,7 @@ def test_refinement(stored, victim, store_dir, tmp_path):
         stats_file = str(tmp_path / f"stats{number}.json")
         restart = stored.restart("job", "--stats", stats_file)
         v.restarted(restart)
-        stats = fremtest.read_stats(stats_file, restart, 30)
+        stats = read_stats(stats_file, restart, 30)
         if number <= SETTLED:
             wait_stored(store_dir, before)
         v.verify()
@@ -214,7 +214,7 @@ def test_off(stored, victim, store_dir, tmp_path):
     for options in (("--record", "off"), ("--resume", "full")):
         restart = stored.restart("job", "--stats", stats_file, *options)
         v.restarted(restart)
-        stats = fremtest.read_stats(stats_file, restart, 30)
+        stats = read_stats(stats_file, restart, 30)
         assert stats["recorded_pages"] == 0 and stats["recorded_ms"] == 0
         assert stats["drained_ms"] < 1000, "nothing is kept back"
         end(v, restart, stored)

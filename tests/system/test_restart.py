@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from fremtest import MODES, STATS_FIELDS, is_alive, lab, wait_until
+from fremtest import MODES, STATS_FIELDS, is_alive, lab, read_stats, wait_until
 
 PROGRAMS = {
     "python-300MB": ("dictionary.py", 300),
@@ -70,7 +70,7 @@ def test_restart(stored, victim, tmp_path, program, mode):
     restart = stored.restart("job", "--resume", mode, "--stats", stats_file)
     v.restarted(restart)
     assert v.verify() >= before
-    check_stats(fremtest.read_stats(stats_file, restart, 60), mode, stored.json("show", "job@1"))
+    check_stats(read_stats(stats_file, restart, 60), mode, stored.json("show", "job@1"))
     v.assert_runs()
     end(v, restart, stored)
 
@@ -160,7 +160,7 @@ def test_checkpoint_of_a_restarted_job(stored, victim, tmp_path):
         restart = stored.restart("job", "--stats", stats_file)
         v.restarted(restart)
         progress = v.verify()
-        fremtest.read_stats(stats_file, restart, 60)
+        read_stats(stats_file, restart, 60)
         done = stored.checkpoint(v, "job", "--window", "1s")
         assert done["seq"] == generation
         v.assert_runs()
