@@ -32,7 +32,7 @@
  */
 #define FIRST_GAP_NS (2 * NSEC_PER_MSEC)
 #define LAST_GAP_NS NSEC_PER_SEC
-#define LAST_SHARE 333u
+#define LAST_SHARE 500u
 #define LONGEST_GAP_NS (4 * NSEC_PER_SEC)
 /*
  * While its pages go to swap and come back, reclaim clears accessed bits, too: what is touched and
