@@ -77,7 +77,7 @@ static int measure_unprepared(const struct program *p, double *ret_ms, struct fr
 /* What scans are apart from then on: see src/track/track.c. */
 static double gap_ms(double scan_ms)
 {
-	double gap = scan_ms * 333;
+	double gap = scan_ms * 500;
 
 	return gap < 1000 ? 1000 : gap > 4000 ? 4000 : gap;
 }
