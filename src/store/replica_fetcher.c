@@ -263,9 +263,15 @@ static void try_next(struct fetch *t)
 	struct frem_error err;
 	int i = pick(t, 0, now), r;
 
-	if (i < 0 || is_missing_for_good(t, now) ||
-	    (t->r && replica_judge(&t->why) == REPLICA_PASSING &&
-	     replicas_given_up(f->s, t->progress_ns, now))) {
+	if (i >= 0 && t->r && replica_judge(&t->why) == REPLICA_PASSING &&
+	    replicas_given_up(f->s, t->progress_ns, now)) {
+		if (f->s->answered)
+			frem_context(&t->why, 0, "gone for %g s",
+				     (double)f->s->store.timeout_ms / 1000);
+		finish(t, t->r, &t->why);
+		return;
+	}
+	if (i < 0 || is_missing_for_good(t, now)) {
 		finish(t, t->r, &t->why);
 		return;
 	}
