@@ -43,6 +43,8 @@ int restart_job_new(const struct restart_options *o, uint64_t started_ns, struct
 {
 	_cleanup_restart_job_ struct restart_job *job = calloc(1, sizeof(*job));
 	struct pager_options pager = {.store = o->cmd->store,
+				      .store_timeout_set = o->cmd->store_timeout_set,
+				      .store_timeout_ms = o->cmd->store_timeout_ms,
 				      .mode = o->mode,
 				      .record = o->record,
 				      .record_ms = o->record_ms};

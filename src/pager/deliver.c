@@ -325,8 +325,6 @@ static int decode(struct engine *e, const struct item *i, struct batch *b, struc
 	}
 	if (pages)
 		lanes_good(e->lanes, i->frame);
-	else
-		lanes_progress(e->lanes);
 	b->zero = entry->zero_mask;
 	b->raw = e->raw;
 	return 1;
@@ -385,6 +383,8 @@ static void hold(struct engine *e, struct item *i)
 	if (*s || (e->held_bytes + i->n > HELD_MAX && e->o->mode != PAGER_TOUCH_SET)) {
 		if (!*s && i->kind == ITEM_PAGES)
 			lanes_dropped(e->lanes, i->frame);
+		else if (!*s)
+			touch_lane_dropped(e, i->frame);
 		free(i);
 		return;
 	}

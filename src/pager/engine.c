@@ -59,6 +59,9 @@
 #define TICK_MS 250 /* how often it is asked whether the address spaces still live */
 #define BUSY_MS 1   /* until what an address space could not take is tried again */
 #define KILL_MS 10000
+/* Of the remaining image, while nothing can be put in place yet: what a fast link brings meanwhile.
+ */
+#define HELD_EARLY (UINT64_C(64) << 20)
 #define PROBE_ADDRESS (UINT64_C(1) << 20) /* any address that a mapping could have */
 
 /* What epoll says about: members are told by their own address. */
@@ -213,12 +216,12 @@ static int prepare(struct engine *e, struct frem_error *err)
 /* All three objects are asked for at once. */
 static int start_fetching(struct engine *e, struct frem_error *err)
 {
-	struct touch_stream_options o = {.id = &e->o->id,
-					 .arrived = &e->arrived,
-					 .rate = &e->rate,
-					 .bytes = &e->stats->bytes_touch};
+	struct touch_stream_options o = {
+		.id = &e->o->id, .arrived = &e->arrived, .bytes = &e->stats->bytes_touch};
 	int r = store_open(e->o->store, &e->store, err);
 
+	if (r == 0 && e->o->store_timeout_set)
+		store_set_timeout(e->store, e->o->store_timeout_ms);
 	if (r == 0)
 		r = fetcher_new(e->store, &e->fetcher, err);
 	if (r == 0)
@@ -239,8 +242,7 @@ static int loaded(struct engine *e, struct frem_error *err)
 				  .wanted = engine_frame_wanted,
 				  .arg = e,
 				  .arrived = &e->arrived,
-				  .stats = e->stats,
-				  .rate = &e->rate};
+				  .stats = e->stats};
 	size_t frames = e->loaded.index->frames;
 	int r = 0;
 
@@ -289,7 +291,7 @@ static int know_touch_set(struct engine *e, struct frem_error *err)
 	e->stats->bytes_total += t->frames_offset + t->index->offsets[t->index->frames];
 	for (uint64_t i = 0; i < t->pages; i++)
 		e->touch_left += wanted_by_some(e, touch_order_number(e->order, i));
-	return 0;
+	return touch_lane_known(e, err);
 }
 
 static int step_touch(struct engine *e, struct frem_error *err)
@@ -304,6 +306,7 @@ static int step_touch(struct engine *e, struct frem_error *err)
 		report_event(PAGER_EVENT_NOTICE, notice, NULL);
 	if (r == 0 && e->lanes && !e->order && touch_stream_set(e->touch))
 		r = know_touch_set(e, err);
+	touch_lane_step(e);
 	return r;
 }
 
@@ -340,7 +343,7 @@ static void step_tick(struct engine *e)
 	if (now - e->tick_ns < TICK_MS * NSEC_PER_MSEC)
 		return;
 	e->tick_ns = now;
-	faults_look_after_late(e);
+	faults_look_again(e);
 	for (size_t i = 0; i < e->n_members; i++) {
 		struct member *m = e->members[i];
 
@@ -355,9 +358,14 @@ static bool touch_over(const struct engine *e)
 	return !e->touch || touch_stream_ended(e->touch);
 }
 
+/* What is fetched before CRIU's word has to be held. */
+static bool bulk_may_go(const struct engine *e)
+{
+	return e->o->mode == PAGER_FULL || e->finished || e->held_bytes < HELD_EARLY;
+}
+
 static int step_lanes(struct engine *e, struct frem_error *err)
 {
-	bool bulk = e->o->mode == PAGER_FULL || (touch_over(e) && e->finished);
 	int r = 0;
 
 	if (!e->lanes)
@@ -368,24 +376,28 @@ static int step_lanes(struct engine *e, struct frem_error *err)
 		r = deliver_arrived(e, err);
 	if (r < 0)
 		return r;
-	if (lanes_failures(e->lanes) != e->failures) {
-		e->failures = lanes_failures(e->lanes);
-		faults_look_again(e);
-	}
+	faults_look_after_late(e);
 	r = faults_serve(e, err);
 	if (r == 0)
-		r = lanes_step(e->lanes, bulk, err);
+		r = lanes_step(e->lanes, bulk_may_go(e), err);
 	return r == 0 ? deliver_arrived(e, err) : r;
 }
 
 static void step_stats(struct engine *e)
 {
+	uint64_t now = clock_ns();
 	struct fetcher_stats s;
 
 	fetcher_get_stats(e->fetcher, &s);
+	if (e->fetching)
+		e->fetching_ns += now - e->stats_ns;
+	e->stats_ns = now;
+	e->fetching = fetcher_active(e->fetcher) > 0;
 	e->stats->bytes_fetched = s.bytes;
 	e->stats->rtt_ms = s.rtt_ms;
-	e->stats->bandwidth_bps = rate_mean(&e->rate);
+	if (e->fetching_ns)
+		e->stats->bandwidth_bps =
+			(double)s.bytes * (double)NSEC_PER_SEC / (double)e->fetching_ns;
 }
 
 /* All touch pages are in place, or there is no touch set. */
@@ -431,12 +443,7 @@ static int timeout_of(const struct engine *e)
 {
 	int ms = e->busy ? BUSY_MS : TICK_MS;
 
-	if (e->load)
-		ms = least(ms, load_timeout(e->load));
-	if (e->touch)
-		ms = least(ms, touch_stream_timeout(e->touch));
-	if (e->lanes)
-		ms = least(ms, lanes_timeout(e->lanes));
+	ms = least(ms, faults_timeout(e));
 	ms = least(ms, recorder_timeout(e));
 	return e->new_faults && !e->busy ? 0 : ms;
 }

@@ -9,7 +9,6 @@
 #include "item.h"
 #include "lanes.h"
 #include "load.h"
-#include "rate.h"
 #include "space.h"
 #include "touch_order.h"
 #include "touch_stream.h"
@@ -49,6 +48,7 @@ struct fault {
 	uint64_t address;
 	uint64_t read_ns;
 	bool seen;    /* its page is known to be on its way */
+	bool urgent;  /* and nothing brings it sooner */
 	bool counted; /* in the statistics */
 };
 
@@ -72,7 +72,6 @@ struct engine {
 	struct fetcher *fetcher;
 	struct frame_codec *codec;
 	uint8_t *raw; /* one decoded frame */
-	struct rate rate;
 
 	struct load *load; /* NULL once it is through */
 	struct loaded loaded;
@@ -100,8 +99,10 @@ struct engine {
 	bool busy;     /* something has to be tried again shortly */
 	bool ready, touched;
 	bool caller_gone;
-	unsigned failures;
-	uint64_t tick_ns;  /* see step_tick() */
+	bool touch_given_back; /* what the touch lane did not bring: touch_lane.c */
+	uint64_t tick_ns;      /* see step_tick() */
+	bool fetching;	       /* since stats_ns */
+	uint64_t stats_ns, fetching_ns;
 	uint64_t *written; /* PAGER_FULL: a bit a frame */
 };
 
@@ -138,8 +139,10 @@ bool faults_wait_for(const struct member *m, uint64_t number);
 void faults_forget_member(struct member *m);
 /* Answers faults or sees to it that their pages come. */
 int faults_serve(struct engine *e, struct frem_error *err);
-/* Faults that have waited for long for bulk data are fetched by themselves. */
+/* Faults that have waited for too long for bulk data are fetched by themselves. */
 void faults_look_after_late(struct engine *e);
+/* Milliseconds until one is late, or -1. */
+int faults_timeout(const struct engine *e);
 /* Whoever waited for a fetch looks again. */
 void faults_look_again(struct engine *e);
 /* Whoever waits for a page that the recorder has looks again. */
@@ -165,6 +168,15 @@ int deliver_arrived(struct engine *e, struct frem_error *err);
 /* A held item is needed now. Returns whether there is one. */
 bool deliver_held(struct engine *e, enum item_kind kind, size_t frame);
 void deliver_held_all(struct engine *e);
+
+/* touch_lane.c: what the touch lane brings the remaining lane does not */
+
+/* The touch set is known. */
+int touch_lane_known(struct engine *e, struct frem_error *err);
+/* Gives back to the remaining lane what the touch lane did not bring in the end. */
+void touch_lane_step(struct engine *e);
+/* A touch frame was dropped unused. */
+void touch_lane_dropped(struct engine *e, size_t frame);
 
 /* full.c: PAGER_FULL */
 

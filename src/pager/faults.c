@@ -12,8 +12,10 @@
 #include "recorder.h"
 
 #define FAULTS_MAX 1000000u
-/* A fault that waits for bulk data is not left waiting for longer: a stream may have stalled. */
-#define LATE_NS NSEC_PER_SEC
+/* A fault that waits for bulk data is not left waiting for longer than so many round-trip times and
+ * a little: what brings it may have stalled. */
+#define LATE_RTTS 2
+#define LATE_LEAST_MS 100
 
 int fault_add(struct member *m, uint64_t address, struct frem_error *err)
 {
@@ -101,38 +103,63 @@ void faults_look_at_kept(struct engine *e)
 /* Whether the touch lane brings the page sooner than a fetch of its own. */
 static bool comes_in_touch_order(const struct engine *e, uint64_t number, size_t frame)
 {
+	struct fetcher_stats s;
 	uint64_t ahead, place;
 
-	return e->order && touch_order_place(e->order, number, &place) &&
-	       touch_stream_is_coming(e->touch, (size_t)(place / FRAME_PAGES), &ahead) &&
-	       plan_wait_for_stream(ahead, 1, rate_now(&e->rate),
-				    e->loaded.index->entries[frame].stored, lanes_rtt_ms(e->lanes));
+	if (!e->order || !touch_order_place(e->order, number, &place) ||
+	    !touch_stream_is_coming(e->touch, (size_t)(place / FRAME_PAGES), &ahead))
+		return false;
+	fetcher_get_stats(e->fetcher, &s);
+	return plan_worth_waiting(ahead, e->loaded.index->entries[frame].stored, &s);
 }
 
-/* Whatever was expected, it did not come. */
-static bool is_late(const struct fault *f)
+/* When what was expected for the fault should have come. */
+static uint64_t late_at(const struct engine *e, const struct fault *f)
 {
-	return clock_ns() - f->read_ns > LATE_NS;
+	double ms = LATE_RTTS * e->stats->rtt_ms + LATE_LEAST_MS;
+
+	return f->read_ns + (uint64_t)(ms * (double)NSEC_PER_MSEC);
+}
+
+/* Whether it waits for bulk data. */
+static bool waits(const struct fault *f)
+{
+	return f->seen && !f->urgent;
 }
 
 void faults_look_after_late(struct engine *e)
 {
+	uint64_t now = clock_ns();
+
 	for (size_t i = 0; i < e->n_faults; i++) {
-		if (e->faults[i].seen && is_late(&e->faults[i])) {
+		if (waits(&e->faults[i]) && late_at(e, &e->faults[i]) <= now) {
 			e->faults[i].seen = false;
 			e->new_faults = true;
 		}
 	}
 }
 
+int faults_timeout(const struct engine *e)
+{
+	uint64_t now = clock_ns(), at = UINT64_MAX;
+
+	for (size_t i = 0; i < e->n_faults; i++)
+		if (waits(&e->faults[i]) && late_at(e, &e->faults[i]) < at)
+			at = late_at(e, &e->faults[i]);
+	if (at == UINT64_MAX)
+		return -1;
+	return at <= now ? 0 : (int)((at - now) / NSEC_PER_MSEC) + 1;
+}
+
 /* Sees to it that the content of a wanted page comes. */
 static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem_error *err)
 {
 	size_t frame = (size_t)(number / FRAME_PAGES);
-	bool counted = f->counted;
+	bool counted = f->counted, late = late_at(e, f) <= clock_ns();
 	uint64_t place;
 
 	f->seen = f->counted = true;
+	f->urgent = late;
 	if (recorder_has(e, number)) {
 		e->stats->prefetched_used += !counted;
 		return recorder_answer(e, f->member, number, f->read_ns, err);
@@ -142,16 +169,19 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 	if (e->order && touch_order_place(e->order, number, &place) &&
 	    deliver_held(e, ITEM_TOUCH, (size_t)(place / FRAME_PAGES)))
 		return 0;
-	if (lanes_is_demanded(e->lanes, frame))
+	if (lanes_is_demanded(e->lanes, frame)) {
+		f->urgent = true;
 		return 0;
-	if (!is_late(f) && lanes_is_coming(e->lanes, frame))
-		return 0;
-	if (!is_late(f) && comes_in_touch_order(e, number, frame)) {
+	}
+	if (!late && comes_in_touch_order(e, number, frame)) {
 		e->stats->prefetched_used += !counted;
 		return 0;
 	}
-	e->stats->demand_faults++;
 	lanes_near(e->lanes, frame);
+	if (!late && lanes_is_coming(e->lanes, frame))
+		return 0;
+	f->urgent = true;
+	e->stats->demand_faults++;
 	log_debug("fault on page %llu: fetching frame %zu", (unsigned long long)number, frame);
 	return lanes_demand(e->lanes, frame, err);
 }

@@ -8,13 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "criu/image_dir.h"
 
-#define TRIES 3 /* a store that cannot be reached is said soon: nothing depends on it yet */
-#define BACKOFF_NS (100 * NSEC_PER_MSEC)
+/* What is wrong so often in a row, from other replicas where there are any, is wrong. */
+#define TRIES 3
 /* A head larger than this is not held in memory: it is refused. */
 #define HEAD_MAX (UINT64_C(16) << 30)
 
@@ -24,9 +23,11 @@ struct download {
 	const char *object;
 	char key[NAME_KEY_SIZE];
 	uint64_t most;
+	struct fetch *fetch;
 	struct buffer bytes;
 	unsigned tries;
-	uint64_t again_ns; /* when to try again; 0: not waiting for that */
+	uint32_t sources; /* replicas that it came from */
+	uint32_t avoid;	  /* those that gave it wrong */
 	bool done;
 	int result;
 	struct frem_error err;
@@ -50,32 +51,23 @@ static int on_data(void *arg, const void *data, size_t n)
 {
 	struct download *d = arg;
 
-	if (n > d->most - d->bytes.len)
+	d->sources = fetch_sources(d->load->fetcher, d->fetch);
+	if (d->bytes.len > d->most || n > d->most - d->bytes.len)
 		return -EFBIG;
 	return buffer_append(&d->bytes, data, n);
-}
-
-static bool worth_a_retry(int r, const struct frem_error *err)
-{
-	return r != -ENOENT && r != -EFBIG && r != -ENOMEM && err->code == FREM_STORE;
 }
 
 static void on_done(void *arg, int r, const struct frem_error *err)
 {
 	struct download *d = arg;
 
-	d->result = r;
-	if (r < 0) {
-		d->err = *err;
-		if (r == -EFBIG)
-			frem_fail(&d->err, FREM_DAMAGED, 0, "%s: larger than %" PRIu64 " bytes",
-				  d->object, d->most);
-		if (worth_a_retry(r, err) && d->tries < TRIES) {
-			d->again_ns = clock_ns() + (BACKOFF_NS << (d->tries - 1));
-			return;
-		}
-	}
 	d->done = true;
+	d->result = r;
+	if (r < 0)
+		d->err = *err;
+	if (r == -EFBIG)
+		frem_fail(&d->err, FREM_DAMAGED, 0, "%s: larger than %" PRIu64 " bytes", d->object,
+			  d->most);
 }
 
 static int begin(struct download *d, struct frem_error *err)
@@ -85,12 +77,23 @@ static int begin(struct download *d, struct frem_error *err)
 				    .data = on_data,
 				    .done = on_done,
 				    .arg = d,
-				    .urgent = true};
+				    .urgent = true,
+				    .avoid = d->avoid};
 
 	d->bytes.len = 0;
-	d->again_ns = 0;
+	d->done = false;
 	d->tries++;
-	return fetcher_start(d->load->fetcher, &req, NULL, err);
+	return fetcher_start(d->load->fetcher, &req, &d->fetch, err);
+}
+
+/* What is wrong may be right from another replica. Returns 0 where it is fetched again, else r. */
+static int again(struct download *d, int r, struct frem_error *err)
+{
+	if (r == 0 || err->code != FREM_DAMAGED || d->tries >= TRIES)
+		return r;
+	log_info("fetching '%s' again: %s", d->object, err->text);
+	d->avoid |= d->sources;
+	return begin(d, err);
 }
 
 int load_start(struct fetcher *f, const struct pager_options *o, struct load **ret,
@@ -119,30 +122,6 @@ void load_free(struct load *l)
 	buffer_done(&l->manifest.bytes);
 	buffer_done(&l->head.bytes);
 	free(l);
-}
-
-static int try_again(struct download *d, struct frem_error *err)
-{
-	if (d->done || !d->again_ns || clock_ns() < d->again_ns)
-		return 0;
-	log_debug("fetching '%s' again: %s", d->object, d->err.text);
-	return begin(d, err);
-}
-
-int load_timeout(const struct load *l)
-{
-	const struct download *both[] = {&l->manifest, &l->head};
-	uint64_t now = clock_ns();
-	int ms = -1;
-
-	for (size_t i = 0; i < 2; i++) {
-		uint64_t at = both[i]->done ? 0 : both[i]->again_ns;
-		int wait = at <= now ? 0 : (int)((at - now) / NSEC_PER_MSEC) + 1;
-
-		if (at && (ms < 0 || wait < ms))
-			ms = wait;
-	}
-	return ms;
 }
 
 static int failed(const struct download *d, struct frem_error *err)
@@ -175,11 +154,11 @@ static int take_manifest(struct load *l, struct loaded *ret, struct frem_error *
 	if (l->manifest.result == -ENOENT)
 		return frem_fail(err, FREM_NOT_FOUND, 0, "no checkpoint '%s@%" PRIu32 "'",
 				 l->o->id.name, l->o->id.seq);
-	if (l->manifest.result < 0)
-		return failed(&l->manifest, err);
-	r = manifest_decode(b->data, b->len, &l->o->id, &ret->manifest, err);
+	r = l->manifest.result < 0
+		    ? failed(&l->manifest, err)
+		    : manifest_decode(b->data, b->len, &l->o->id, &ret->manifest, err);
 	if (r < 0)
-		return r;
+		return again(&l->manifest, r, err);
 	manifest_digest(b->data, b->len, ret->digest);
 	if (ret->manifest->head.size < l->head.most)
 		l->head.most = ret->manifest->head.size;
@@ -231,15 +210,14 @@ static int take_head(struct load *l, struct loaded *ret, struct frem_error *err)
 	if (l->head.result == -ENOENT)
 		return frem_fail(err, FREM_DAMAGED, 0, "head: missing at offset 0");
 	if (l->head.result == -EFBIG)
-		return frem_fail(err, FREM_DAMAGED, 0,
-				 "head: goes on at offset %" PRIu64 ", behind its end",
-				 l->head.most);
-	if (l->head.result < 0)
-		return failed(&l->head, err);
-	r = check_head(l, ret->manifest, err);
-	if (r == 0)
-		r = image_dir_unpack(l->o->images_fd, l->head.bytes.data, l->head.bytes.len,
-				     &ret->index, err);
+		r = frem_fail(err, FREM_DAMAGED, 0,
+			      "head: goes on at offset %" PRIu64 ", behind its end", l->head.most);
+	else
+		r = l->head.result < 0 ? failed(&l->head, err) : check_head(l, ret->manifest, err);
+	if (r < 0)
+		return again(&l->head, r, err);
+	r = image_dir_unpack(l->o->images_fd, l->head.bytes.data, l->head.bytes.len, &ret->index,
+			     err);
 	buffer_done(&l->head.bytes);
 	if (r == 0)
 		r = image_map_read(l->o->images_fd, &ret->map, err);
@@ -248,14 +226,12 @@ static int take_head(struct load *l, struct loaded *ret, struct frem_error *err)
 
 int load_step(struct load *l, struct loaded *ret, struct frem_error *err)
 {
-	int r = try_again(&l->manifest, err);
+	int r = 0;
 
-	if (r == 0)
-		r = try_again(&l->head, err);
-	if (r == 0 && l->manifest.done && !ret->manifest)
+	if (l->manifest.done && !ret->manifest)
 		r = take_manifest(l, ret, err);
 	if (r < 0 || !ret->manifest || !l->head.done || ret->map)
 		return r;
 	r = take_head(l, ret, err);
-	return r < 0 ? r : 1;
+	return r < 0 ? r : ret->map != NULL;
 }

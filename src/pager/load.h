@@ -26,12 +26,10 @@ int load_start(struct fetcher *f, const struct pager_options *o, struct load **r
 	       struct frem_error *err);
 void load_free(struct load *l);
 /*
- * To be called whenever fetches moved, or load_timeout() is over: starts failed fetches again a few
- * times. As soon as the manifest is there and checked, *ret has it; once the head is, the image
- * directory is complete, *ret has all of it, and 1 is returned. 0: not yet.
+ * To be called whenever fetches moved. As soon as the manifest is there and checked, *ret has it;
+ * once the head is, the image directory is complete, *ret has all of it, and 1 is returned. 0: not
+ * yet. What is wrong is fetched again a few times.
  */
 int load_step(struct load *l, struct loaded *ret, struct frem_error *err);
-/* Milliseconds until the next try, or -1. */
-int load_timeout(const struct load *l);
 
 #endif

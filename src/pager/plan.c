@@ -3,17 +3,26 @@
 
 #include <stdlib.h>
 
-#define GAP_MIN_MS 5 /* between two requests on a connection, whatever the network */
+/* The queue that stands on a full link, over its round-trip time: see store/pace.c. */
+#define QUEUE 1.2
+
+struct window {
+	size_t low, high;  /* frames [low, high) are here or on their way */
+	size_t at;	   /* where the last fault was */
+	uint64_t size;	   /* bytes it reaches beyond a fault; 0: not in use */
+	uint64_t down, up; /* offsets up to which it reaches */
+	bool pays;	   /* there was a second fault near it */
+	uint64_t fault;	   /* number of the last one: the latest goes first */
+};
 
 struct plan {
 	const struct frame_index *x;
 	plan_wanted_fn wanted;
 	void *arg;
 	uint64_t *todo; /* a bit a frame */
-	size_t centre;	/* where the last demand fault was */
-	bool near;	/* there was one */
-	bool forward;	/* the side of the next chunk */
-	uint64_t size;	/* of the next chunk beside a fault */
+	size_t first;	/* nothing is to do before it */
+	struct window windows[PLAN_WINDOWS];
+	uint64_t faults;
 };
 
 int plan_new(const struct frame_index *x, plan_wanted_fn wanted, void *arg, struct plan **ret,
@@ -52,6 +61,8 @@ void plan_taken(struct plan *p, size_t frame)
 void plan_again(struct plan *p, size_t frame)
 {
 	p->todo[frame / 64] |= UINT64_C(1) << frame % 64;
+	if (frame < p->first)
+		p->first = frame;
 }
 
 bool plan_is_taken(const struct plan *p, size_t frame)
@@ -59,13 +70,7 @@ bool plan_is_taken(const struct plan *p, size_t frame)
 	return !(p->todo[frame / 64] >> frame % 64 & 1);
 }
 
-void plan_fault(struct plan *p, size_t frame)
-{
-	p->centre = frame;
-	p->near = true;
-	p->forward = true;
-	p->size = PLAN_CHUNK_MIN;
-}
+/* ---- frames ---- */
 
 /* Still to be fetched and wanted; what nobody wants is never looked at again. */
 static bool useful(struct plan *p, size_t i)
@@ -138,6 +143,153 @@ static size_t grow_down(struct plan *p, size_t end, uint64_t chunk)
 	return first;
 }
 
+/* ---- windows ---- */
+
+static bool is_near(const struct window *w, size_t frame)
+{
+	return w->size && frame + PLAN_NEAR_FRAMES >= w->low && frame < w->high + PLAN_NEAR_FRAMES;
+}
+
+/* The window that the fault is near, else the one that had none for longest. */
+static struct window *window_of(struct plan *p, size_t frame)
+{
+	struct window *found = NULL, *oldest = &p->windows[0];
+
+	for (struct window *w = p->windows; w < p->windows + PLAN_WINDOWS; w++) {
+		if (is_near(w, frame) && (!found || w->fault > found->fault))
+			found = w;
+		if (w->fault < oldest->fault)
+			oldest = w;
+	}
+	return found ? found : oldest;
+}
+
+static void reach_up(struct plan *p, struct window *w)
+{
+	w->up = p->x->offsets[w->at] + w->size;
+}
+
+static void reach_down(struct plan *p, struct window *w)
+{
+	uint64_t at = p->x->offsets[w->at];
+
+	w->down = at > w->size ? at - w->size : 0;
+}
+
+static void open_window(struct plan *p, struct window *w, size_t frame)
+{
+	*w = (struct window){.low = frame, .high = frame + 1, .at = frame, .size = PLAN_NEAR_LEAST};
+	reach_up(p, w);
+	reach_down(p, w);
+	w->up += bytes(p, frame, frame + 1); /* as much on either side of the frame */
+}
+
+void plan_fault(struct plan *p, size_t frame)
+{
+	struct window *w = window_of(p, frame);
+	bool forward = frame > w->at;
+
+	if (!is_near(w, frame)) {
+		open_window(p, w, frame);
+	} else if (frame != w->at) { /* else another page of the same frame: nothing new */
+		w->pays = true;
+		w->at = frame;
+		if (w->size < PLAN_NEAR_MOST)
+			w->size *= 2;
+		if (forward)
+			reach_up(p, w);
+		else
+			reach_down(p, w);
+		if (frame >= w->high)
+			w->high = frame + 1;
+		if (frame < w->low)
+			w->low = frame;
+	}
+	w->fault = ++p->faults;
+}
+
+/* The next useful frames of one side, if it reaches so far. */
+static bool above(struct plan *p, struct window *w, uint64_t chunk, size_t *ret_first,
+		  size_t *ret_end)
+{
+	const uint64_t *offsets = p->x->offsets;
+	size_t first;
+
+	if (offsets[w->high] >= w->up)
+		return false;
+	first = seek_up(p, w->high);
+	w->high = first; /* what is between is here */
+	if (first == p->x->frames || offsets[first] >= w->up)
+		return false;
+	if (chunk > w->up - offsets[first])
+		chunk = w->up - offsets[first];
+	*ret_first = first;
+	*ret_end = grow_up(p, first, chunk);
+	return true;
+}
+
+static bool below(struct plan *p, struct window *w, uint64_t chunk, size_t *ret_first,
+		  size_t *ret_end)
+{
+	const uint64_t *offsets = p->x->offsets;
+	size_t end;
+
+	if (offsets[w->low] <= w->down)
+		return false;
+	end = seek_down(p, w->low);
+	w->low = end;
+	if (end == 0 || offsets[end] <= w->down)
+		return false;
+	if (chunk > offsets[end] - w->down)
+		chunk = offsets[end] - w->down;
+	*ret_first = grow_down(p, end, chunk);
+	*ret_end = end;
+	return true;
+}
+
+/* The sides take turns, so that what is nearer to the fault comes first. */
+static bool in_window(struct plan *p, struct window *w, uint64_t chunk, size_t *ret_first,
+		      size_t *ret_end)
+{
+	bool up = bytes(p, w->at, w->high) <= bytes(p, w->low, w->at) + bytes(p, w->at, w->at + 1);
+
+	for (int side = 0; side < 2; side++, up = !up)
+		if (up ? above(p, w, chunk, ret_first, ret_end)
+		       : below(p, w, chunk, ret_first, ret_end))
+			return true;
+	return false;
+}
+
+/* The window of the latest fault that still has something to fetch, and what. */
+static struct window *best_window(struct plan *p, bool pays, uint64_t chunk, size_t *ret_first,
+				  size_t *ret_end)
+{
+	uint64_t before = UINT64_MAX;
+
+	for (unsigned n = 0; n < PLAN_WINDOWS; n++) {
+		struct window *best = NULL;
+
+		for (struct window *w = p->windows; w < p->windows + PLAN_WINDOWS; w++)
+			if (w->size && w->fault < before && (!best || w->fault > best->fault))
+				best = w;
+		if (!best)
+			return NULL;
+		if ((best->pays || !pays) && in_window(p, best, chunk, ret_first, ret_end))
+			return best;
+		before = best->fault;
+	}
+	return NULL;
+}
+
+bool plan_pays(struct plan *p)
+{
+	size_t first, end;
+
+	return best_window(p, true, 0, &first, &end) != NULL;
+}
+
+/* ---- both ---- */
+
 static void take(struct plan *p, size_t first, size_t end)
 {
 	for (size_t i = first; i < end; i++)
@@ -146,44 +298,33 @@ static void take(struct plan *p, size_t first, size_t end)
 
 bool plan_next(struct plan *p, uint64_t chunk, size_t *ret_first, size_t *ret_end)
 {
-	size_t up = seek_up(p, p->near ? p->centre : 0);
-	size_t down = p->near ? seek_down(p, p->centre) : 0;
-	bool forward;
+	size_t first = 0, end = 0;
+	struct window *w = best_window(p, false, chunk, &first, &end);
 
-	if (up == p->x->frames && down == 0)
-		return false;
-	forward = down == 0 || (up < p->x->frames && p->forward);
-	if (p->near && p->size < chunk) {
-		chunk = p->size;
-		p->size *= 2;
+	if (w) {
+		if (first >= w->high)
+			w->high = end;
+		else
+			w->low = first;
+	} else {
+		p->first = first = seek_up(p, p->first);
+		if (first == p->x->frames)
+			return false;
+		end = grow_up(p, first, chunk);
 	}
-	*ret_first = forward ? up : grow_down(p, down, chunk);
-	*ret_end = forward ? grow_up(p, up, chunk) : down;
-	take(p, *ret_first, *ret_end);
-	p->forward = !forward;
+	take(p, first, end);
+	*ret_first = first;
+	*ret_end = end;
 	return true;
 }
 
-uint64_t plan_chunk(double rate, double rtt_ms)
-{
-	/* each request then lasts at least as long as the gap before the next */
-	double want = rate * (rtt_ms < GAP_MIN_MS ? GAP_MIN_MS : rtt_ms) / 1000;
-
-	if (want > (double)PLAN_CHUNK_HIGH)
-		return PLAN_CHUNK_HIGH;
-	return want < (double)PLAN_CHUNK_LOW ? PLAN_CHUNK_LOW : (uint64_t)want;
-}
-
-bool plan_wait_for_stream(uint64_t ahead, unsigned streams, double rate, uint64_t own,
-			  double rtt_ms)
+bool plan_worth_waiting(uint64_t ahead, uint64_t own, const struct fetcher_stats *s)
 {
 	double stream_ms, own_ms;
 
-	if (rate <= 0)
-		return true; /* it starts at this moment, as a fetch of our own would */
-	stream_ms = (double)ahead * streams / rate * 1000;
-	/* a request, the bytes of the streams that wait on the link before its answer, and a share
-	 * of the link */
-	own_ms = 2 * rtt_ms + (double)own * (streams + 1) / rate * 1000;
+	if (s->rate <= 0) /* what fills the link comes as soon as any answer can */
+		return ahead <= s->budget;
+	stream_ms = (double)ahead / s->rate * 1000;
+	own_ms = QUEUE * s->rtt_ms + (double)(s->urgent.in_flight + own) / s->rate * 1000;
 	return stream_ms <= own_ms + PLAN_WASTE_MS;
 }

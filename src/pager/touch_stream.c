@@ -7,11 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-
-#define BACKOFF_MIN_NS (100 * NSEC_PER_MSEC)
-#define BACKOFF_MAX_NS (2 * NSEC_PER_SEC)
 
 struct touch_stream {
 	struct touch_stream_options o;
@@ -19,7 +15,6 @@ struct touch_stream {
 	struct fetch *fetch; /* NULL: none under way */
 	struct buffer in;    /* received, not yet used */
 	uint64_t got;	     /* bytes of the object received so far */
-	uint64_t progress_ns, due_ns, backoff_ns;
 	struct touch_set *set;
 	size_t next;  /* frame */
 	bool arrived; /* the whole object is here */
@@ -30,13 +25,9 @@ struct touch_stream {
 static int on_data(void *arg, const void *data, size_t n)
 {
 	struct touch_stream *t = arg;
-	uint64_t now = clock_ns();
 
-	rate_add(t->o.rate, n, now);
 	*t->o.bytes += n;
 	t->got += n;
-	t->progress_ns = now;
-	t->backoff_ns = 0;
 	return buffer_append(&t->in, data, n);
 }
 
@@ -56,7 +47,6 @@ static void end_early(struct touch_stream *t, const char *why)
 static void on_done(void *arg, int r, const struct frem_error *err)
 {
 	struct touch_stream *t = arg;
-	uint64_t now = clock_ns();
 
 	t->fetch = NULL;
 	if (r == 0) {
@@ -64,43 +54,25 @@ static void on_done(void *arg, int r, const struct frem_error *err)
 	} else if (r == -ENOENT && t->got == 0) {
 		log_info("'%s' has no touch set: %s", t->key, err->text);
 		end_early(t, NULL);
-	} else if (r == -ENOENT || err->code == FREM_DAMAGED || r == -ENOMEM ||
-		   now - t->progress_ns > TOUCH_GIVE_UP_NS) {
-		end_early(t, err->text);
 	} else {
-		log_info("fetching '%s', trying again: %s", t->key, err->text);
-		t->backoff_ns = t->backoff_ns ? 2 * t->backoff_ns : BACKOFF_MIN_NS;
-		if (t->backoff_ns > BACKOFF_MAX_NS)
-			t->backoff_ns = BACKOFF_MAX_NS;
-		t->due_ns = now + t->backoff_ns;
+		end_early(t, err->text);
 	}
-}
-
-static int begin(struct touch_stream *t, struct frem_error *err)
-{
-	struct fetch_request req = {.key = t->key,
-				    .offset = t->got,
-				    .len = STORE_WHOLE,
-				    .data = on_data,
-				    .done = on_done,
-				    .arg = t};
-
-	rate_pause(t->o.rate);
-	return fetcher_start(t->o.fetcher, &req, &t->fetch, err);
 }
 
 int touch_stream_start(const struct touch_stream_options *o, struct touch_stream **ret,
 		       struct frem_error *err)
 {
 	_cleanup_touch_stream_ struct touch_stream *t = calloc(1, sizeof(*t));
+	struct fetch_request req = {.len = STORE_WHOLE, .data = on_data, .done = on_done};
 	int r;
 
 	if (!t)
 		return frem_oom(err);
 	t->o = *o;
-	t->progress_ns = clock_ns();
 	name_key(o->id, OBJECT_TOUCH, t->key);
-	r = begin(t, err);
+	req.key = t->key;
+	req.arg = t;
+	r = fetcher_start(o->fetcher, &req, &t->fetch, err);
 	if (r == 0)
 		*ret = TAKE_PTR(t);
 	return r;
@@ -178,8 +150,6 @@ int touch_stream_step(struct touch_stream *t, const struct loaded *l, struct fre
 	struct frem_error why;
 	int r = 1;
 
-	if (!t->ended && !t->fetch && !t->arrived && clock_ns() >= t->due_ns)
-		return begin(t, err);
 	if (t->ended || !l)
 		return 0;
 	if (!t->set)
@@ -197,15 +167,6 @@ int touch_stream_step(struct touch_stream *t, const struct loaded *l, struct fre
 	return 0;
 }
 
-int touch_stream_timeout(const struct touch_stream *t)
-{
-	uint64_t now = clock_ns();
-
-	if (t->ended || t->fetch || t->arrived)
-		return -1;
-	return t->due_ns <= now ? 0 : (int)((t->due_ns - now) / NSEC_PER_MSEC) + 1;
-}
-
 const struct touch_set *touch_stream_set(const struct touch_stream *t)
 {
 	return t->set;
@@ -214,6 +175,11 @@ const struct touch_set *touch_stream_set(const struct touch_stream *t)
 bool touch_stream_ended(const struct touch_stream *t)
 {
 	return t->ended;
+}
+
+size_t touch_stream_frames(const struct touch_stream *t)
+{
+	return t->ended ? t->next : t->set ? t->set->index->frames : 0;
 }
 
 bool touch_stream_notice(struct touch_stream *t, char *out, size_t size)

@@ -15,11 +15,7 @@
 #include "format/touch.h"
 #include "item.h"
 #include "load.h"
-#include "rate.h"
 #include "store/store.h"
-
-/* Without a byte for so long, the touch set is left to the other lanes. */
-#define TOUCH_GIVE_UP_NS (10 * NSEC_PER_SEC)
 
 struct touch_stream;
 
@@ -27,21 +23,20 @@ struct touch_stream_options {
 	struct fetcher *fetcher;
 	const struct checkpoint_name *id;
 	struct item_queue *arrived;
-	struct rate *rate;
 	uint64_t *bytes; /* counts what comes */
 };
 
 int touch_stream_start(const struct touch_stream_options *o, struct touch_stream **ret,
 		       struct frem_error *err);
 void touch_stream_free(struct touch_stream *t);
-/* To be called when bytes came or touch_stream_timeout() is over. l: NULL while the manifest is not
- * there. */
+/* To be called when bytes came. l: NULL while the manifest is not there. */
 int touch_stream_step(struct touch_stream *t, const struct loaded *l, struct frem_error *err);
-int touch_stream_timeout(const struct touch_stream *t);
 /* The descriptor, once it is there and checked, else NULL; owned by t. */
 const struct touch_set *touch_stream_set(const struct touch_stream *t);
 /* Nothing more will come. */
 bool touch_stream_ended(const struct touch_stream *t);
+/* Frames that came or may still come: after an early end not all of the set. */
+size_t touch_stream_frames(const struct touch_stream *t);
 /* Why it ended early, for the user; "" where the object is complete or just not there. Taken once.
  */
 bool touch_stream_notice(struct touch_stream *t, char *out, size_t size);

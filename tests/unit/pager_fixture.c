@@ -370,6 +370,8 @@ int fixture_teardown(void **state)
 void start_pager(struct fixture *f, enum pager_mode mode)
 {
 	struct pager_options o = {.store = f->url,
+				  .store_timeout_set = f->store_timeout_ms > 0,
+				  .store_timeout_ms = f->store_timeout_ms,
 				  .id = f->id,
 				  .mode = mode,
 				  .record = f->record,

@@ -47,7 +47,8 @@ struct fixture {
 	struct checkpoint_name id;
 	enum pager_record record; /* off, unless a test says otherwise */
 	unsigned record_ms;
-	uint32_t restarts; /* that went into the touch set */
+	unsigned store_timeout_ms; /* 0: not set */
+	uint32_t restarts;	   /* that went into the touch set */
 	struct control *control;
 	pid_t server;
 	struct pager *pager;

@@ -9,9 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "plan.h"
-#include "rate.h"
 #include "touch_order.h"
 
 #define FRAMES 1000u
@@ -85,21 +83,103 @@ static void test_by_address_once(void **state)
 		assert_int_equal(f->fetched[i], 1);
 }
 
+static void fault(struct fixture *f, size_t frame)
+{
+	plan_fault(f->plan, frame);
+	plan_taken(f->plan, frame);
+}
+
+static void next(struct fixture *f, size_t first, size_t end)
+{
+	size_t got_first, got_end;
+
+	assert_true(plan_next(f->plan, MEGABYTE, &got_first, &got_end));
+	assert_int_equal(got_first, first);
+	assert_int_equal(got_end, end);
+}
+
+/* How many frames come near the place before anything else does. */
+static size_t frames_near(struct fixture *f, size_t low, size_t high)
+{
+	size_t first, end, n = 0;
+
+	while (plan_next(f->plan, MEGABYTE, &first, &end) && first >= low && end <= high)
+		n += end - first;
+	return n;
+}
+
+static void test_grows_while_it_pays(void **state)
+{
+	struct fixture *f = *state;
+	size_t before, after;
+
+	fault(f, 300);
+	before = frames_near(f, 200, 1000);
+	fault(f, 304); /* it goes on upwards */
+	assert_true(plan_pays(f->plan));
+	after = frames_near(f, 304, 1000);
+	assert_true(after >= PLAN_NEAR_LEAST / STORED);
+	for (size_t at = 304; at < 600; at += 4)
+		fault(f, at);
+	assert_true(frames_near(f, 500, 1000) > 8 * before); /* far ahead, and nothing below */
+	assert_false(plan_pays(f->plan));
+}
+
+static void test_goes_downwards(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t at = 700; at > 600; at -= 4)
+		fault(f, at);
+	assert_true(plan_pays(f->plan));
+	assert_true(frames_near(f, 300, 710) > 50);
+}
+
+/* A program that goes through two arrays at once. */
+static void test_two_places(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 8; i++) {
+		fault(f, 200 + 2 * i);
+		fault(f, 800 + 2 * i);
+	}
+	assert_true(frames_near(f, 780, 1000) > 20); /* where it was last */
+	fault(f, 218);
+	assert_true(frames_near(f, 180, 600) > 20);
+}
+
+/* More places than there are windows: the oldest are given up. */
+static void test_at_random(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 500; i++)
+		fault(f, i * 617 % FRAMES);
+	fetch_all(f, MEGABYTE);
+	for (size_t i = 0; i < 500; i++)
+		f->fetched[i * 617 % FRAMES]++;
+	for (size_t i = 0; i < FRAMES; i++)
+		assert_int_equal(f->fetched[i], 1);
+}
+
 static void test_near_a_fault_first(void **state)
 {
 	struct fixture *f = *state;
 	size_t first, end;
 
-	plan_taken(f->plan, 500);
-	plan_fault(f->plan, 500);
-	assert_true(plan_next(f->plan, 4 * MEGABYTE, &first, &end));
-	assert_int_equal(first, 501); /* behind it, little */
-	assert_int_equal(end, 501 + PLAN_CHUNK_MIN / STORED);
-	assert_true(plan_next(f->plan, 4 * MEGABYTE, &first, &end));
-	assert_int_equal(end, 500); /* before it, more */
-	assert_int_equal(first, 500 - 2 * PLAN_CHUNK_MIN / STORED);
+	fault(f, 500);
+	next(f, 501, 501 + PLAN_NEAR_LEAST / STORED); /* behind it */
+	next(f, 500 - PLAN_NEAR_LEAST / STORED, 500); /* before it */
+	assert_false(plan_pays(f->plan));
+	for (int i = 0; i < 4; i++) { /* what its reach leaves of a frame; then by address */
+		assert_true(plan_next(f->plan, MEGABYTE, &first, &end));
+		if (first == 0)
+			break;
+		assert_true(end == first + 1 && first > 490 && first < 510);
+	}
+	assert_int_equal(first, 0);
 	fetch_all(f, 4 * MEGABYTE); /* and in the end all the rest */
-	assert_int_equal(f->fetched[0], 1);
 	assert_int_equal(f->fetched[FRAMES - 1], 1);
 	assert_int_equal(f->fetched[500], 0);
 	assert_false(plan_next(f->plan, MEGABYTE, &first, &end));
@@ -145,44 +225,24 @@ static void test_frames_without_bytes(void **state)
 		assert_int_equal(f->fetched[i], 1);
 }
 
-static void test_chunk_fills_the_link(void **state)
-{
-	(void)state;
-	assert_int_equal(plan_chunk(0, 0), PLAN_CHUNK_LOW);
-	assert_int_equal(plan_chunk(7e6, 200), 1400000);
-	assert_int_equal(plan_chunk(1e9, 200), PLAN_CHUNK_HIGH);
-}
-
 static void test_wait_or_fetch(void **state)
 {
+	struct fetcher_stats slow = {.rtt_ms = 200, .rate = 7e6},
+			     near = {.rtt_ms = 0.1, .rate = 1e9},
+			     unknown = {.budget = 2 * MEGABYTE};
+
 	(void)state;
-	/* 200 ms, 7 MB/s: a fetch of one's own takes over 400 ms, 2.8 MB of a stream */
-	assert_true(plan_wait_for_stream(2 * MEGABYTE, 1, 7e6, 100000, 200));
-	assert_false(plan_wait_for_stream(8 * MEGABYTE, 1, 7e6, 100000, 200));
-	assert_false(plan_wait_for_stream(2 * MEGABYTE, 4, 7e6, 100000, 200));
+	/* a fetch of one's own takes over 240 ms, 1.7 MB of bulk */
+	assert_true(plan_worth_waiting(3 * MEGABYTE / 2, 100000, &slow));
+	assert_false(plan_worth_waiting(3 * MEGABYTE, 100000, &slow));
+	slow.urgent.in_flight = 3 * MEGABYTE; /* behind others that wait */
+	assert_true(plan_worth_waiting(3 * MEGABYTE, 100000, &slow));
 	/* on a local link little is waited for */
-	assert_true(plan_wait_for_stream(100000, 1, 1e9, 100000, 0.1));
-	assert_false(plan_wait_for_stream(100 * MEGABYTE, 1, 1e9, 100000, 0.1));
-	/* at the very start there is nothing to overtake */
-	assert_true(plan_wait_for_stream(100 * MEGABYTE, 1, 0, 100000, 200));
-}
-
-static void test_rate(void **state)
-{
-	uint64_t now = NSEC_PER_SEC;
-	struct rate r = {0};
-
-	(void)state;
-	assert_true(rate_now(&r) <= 0);
-	for (int i = 0; i < 1000; i++, now += NSEC_PER_MSEC)
-		rate_add(&r, 7000, now);
-	assert_true(rate_now(&r) > 6.9e6 && rate_now(&r) < 7.1e6);
-	rate_pause(&r); /* ten seconds without a fetch under way */
-	now += 10 * NSEC_PER_SEC;
-	for (int i = 0; i < 3000; i++, now += NSEC_PER_MSEC)
-		rate_add(&r, 70000, now);
-	assert_true(rate_now(&r) > 65e6 && rate_now(&r) < 71e6);
-	assert_true(rate_mean(&r) > 50e6 && rate_mean(&r) < 60e6);
+	assert_true(plan_worth_waiting(100000, 100000, &near));
+	assert_false(plan_worth_waiting(100 * MEGABYTE, 100000, &near));
+	/* before anything is known: what fills the link */
+	assert_true(plan_worth_waiting(MEGABYTE, 100000, &unknown));
+	assert_false(plan_worth_waiting(100 * MEGABYTE, 100000, &unknown));
 }
 
 static void test_touch_order(void **state)
@@ -219,12 +279,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PLAN_TEST(test_by_address_once),
 		PLAN_TEST(test_near_a_fault_first),
+		PLAN_TEST(test_grows_while_it_pays),
+		PLAN_TEST(test_goes_downwards),
+		PLAN_TEST(test_two_places),
+		PLAN_TEST(test_at_random),
 		PLAN_TEST(test_unwanted_frames_are_skipped),
 		PLAN_TEST(test_small_gaps_are_fetched_along),
 		PLAN_TEST(test_frames_without_bytes),
-		cmocka_unit_test(test_chunk_fills_the_link),
 		cmocka_unit_test(test_wait_or_fetch),
-		cmocka_unit_test(test_rate),
 		cmocka_unit_test(test_touch_order),
 	};
 

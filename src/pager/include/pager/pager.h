@@ -57,18 +57,20 @@ struct pager_stats {
 	uint64_t prefetched_used; /* faults that found their page just delivered, or on its way in
 				     the touch lane */
 	uint64_t demand_faults;	  /* faults that had to fetch */
-	uint64_t frames_retried;
+	uint64_t frames_retried;  /* that came damaged */
 	double stall_ms;     /* sum over faults of the time from reading the fault to its answer */
 	double touch_set_ms; /* since pager_start(): all touch pages are in; -1 before */
 	double drained_ms;   /* since pager_start(): all pages are in; -1 before */
 	uint64_t recorded_pages; /* whose first touch was recorded */
 	double recorded_ms;	 /* for how long after pager_resumed(); 0: nothing was recorded */
 	double rtt_ms;
-	double bandwidth_bps; /* bytes a second of the bulk lanes while they ran */
+	double bandwidth_bps; /* bytes a second while fetches were under way */
 };
 
 struct pager_options {
-	const char *store;	   /* URL */
+	const char *store; /* URL */
+	bool store_timeout_set;
+	unsigned store_timeout_ms; /* store_set_timeout(), where it is set */
 	struct checkpoint_name id; /* with its seq */
 	enum pager_mode mode;
 	enum pager_record record; /* not in PAGER_FULL */
