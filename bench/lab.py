@@ -263,11 +263,11 @@ class Hosts:
 
 
 class Served:
-    """`frem serve` of a directory, on a free port."""
+    """`frem serve` of a directory, on a free port unless one is given."""
 
-    def __init__(self, root, address="127.0.0.1", namespace=None):
+    def __init__(self, root, address="127.0.0.1", namespace=None, port=0):
         os.makedirs(root, exist_ok=True)
-        command = [FREM, "--json", "serve", "--root", root, "--listen", f"{address}:0"]
+        command = [FREM, "--json", "serve", "--root", root, "--listen", f"{address}:{port}"]
         self.root = root
         self.process = subprocess.Popen(
             within(namespace, command),

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -236,14 +237,46 @@ def test_store_dies_during_restart(frem, hosts, copy):
     served = lab.Served(store, both.ip_a, both.a)
     with served:
         there = frem.at(served.url, namespace=both.b)
-        restart = there.restart("job")
+        restart = there.start("--store-timeout", "2s", "restart", "job")
         v.restarted(restart, 20)
         served.process.kill()
         result = there.finish(restart, 120)
         assert result.code == STORE, result
-        assert "frem: " in result.err
+        assert "gone for 2 s" in result.error()
     assert not fremtest.is_alive(v.pid)
     assert not any(line.startswith("bad") for line in v.lines())
+
+
+def test_store_is_away_for_a_while(frem, hosts, copy):
+    """The program only waits."""
+    _, v, store = copy
+    both = hosts(20, 12)
+    with lab.Served(store, both.ip_a, both.a) as served:
+        there = frem.at(served.url, namespace=both.b)
+        restart = there.restart("job")
+        v.restarted(restart, 20)
+        served.process.kill()
+    time.sleep(2)  # all this time it is refused
+    with lab.Served(store, both.ip_a, both.a, port=served.url.rpartition(":")[2]):
+        v.verify(60)
+        v.assert_runs()
+        v.kill()
+        there.finish(restart)
+
+
+@pytest.mark.parametrize("mode", ["now", "full"])
+def test_wrong_bytes_from_one_replica(frem, copy, tmp_path, mode):
+    """What one has wrong comes from the other."""
+    there, v, store = copy
+    right = str(tmp_path / "right")
+    shutil.copytree(store, right)
+    for name in ("head", "pages", "touch", "manifest"):
+        damage(store, name, "flipped")
+    restart = there.start("--store", right, "restart", "job", "--resume", mode)
+    v.restarted(restart)
+    v.assert_runs()
+    v.kill()
+    there.finish(restart)
 
 
 def test_store_is_full(frem, victim, tmp_path):
