@@ -135,8 +135,7 @@ static bool a_trifle(const struct sweep *s)
 	return s->accessed <= most;
 }
 
-/* What a running process shares with others is cleared as well only if all translations can be
- * dropped then. */
+/* Whatever fails here is left for when the program is frozen. */
 static void prepare_task(struct bpf_walker *w, pid_t pid)
 {
 	_cleanup_close_ int fd = pidfd_open(pid, 0);
