@@ -2,8 +2,8 @@
 /*
  * The address-space map of one restored address space: which lazy page belongs at which address
  * now, and which pages are settled: in place, or no longer wanted by the program. Extents follow
- * the program's munmap, mremap and madvise. A page is at one address at most. Lookups are O(log n)
- * over the extents, by address and by page number. Pure; one thread at a time.
+ * the program's munmap, mremap and madvise. A page is at one address at most. Lookups and
+ * changes are O(log n) over the extents, by address and by page number. Pure; one thread at a time.
  */
 #ifndef FREM_PAGER_SPACE_H
 #define FREM_PAGER_SPACE_H
@@ -15,8 +15,6 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "criu/image_map.h"
-
-#define SPACE_EXTENTS_MAX (UINT64_C(1) << 24) /* more than the kernel's mappings can make */
 
 struct space;
 

@@ -14,13 +14,13 @@
 
 #define BASE UINT64_C(0x7f0000000000)
 #define FIRST 1000u /* lazy page number of the task's first page */
-#define PAGES 300u
-#define PLACES 1024u
+#define PAGES 3000u
+#define PLACES 8192u
 #define NONE UINT64_MAX
 
 static struct space *make(const struct image_extent *x, size_t n, uint64_t pages)
 {
-	struct image_extent copy[64];
+	static struct image_extent copy[PAGES];
 	struct image_task t = {
 		.first = FIRST, .lazy_pages = pages, .extents = copy, .n_extents = n};
 	struct frem_error err;
@@ -181,6 +181,7 @@ static void test_each_page_is_settled_once(void **state)
 /* ---- against a model ---- */
 
 struct model {
+	uint64_t places, pages;	 /* that are used */
 	uint64_t number[PLACES]; /* at each place, or NONE */
 	bool settled[PAGES];
 };
@@ -196,7 +197,7 @@ static void model_drop(struct model *m, uint64_t start, uint64_t end)
 
 static void model_move(struct model *m, uint64_t from, uint64_t to, uint64_t n)
 {
-	uint64_t moved[PLACES];
+	static uint64_t moved[PLACES];
 
 	memcpy(moved, &m->number[from], n * sizeof(*moved));
 	for (uint64_t i = 0; i < n; i++)
@@ -209,7 +210,7 @@ static void compare(const struct space *s, const struct model *m)
 {
 	uint64_t left = 0, got, pages;
 
-	for (uint64_t i = 0; i < PLACES; i++) {
+	for (uint64_t i = 0; i < m->places; i++) {
 		assert_int_equal(space_find(s, at(i), &got), m->number[i] != NONE);
 		if (m->number[i] == NONE)
 			continue;
@@ -219,7 +220,7 @@ static void compare(const struct space *s, const struct model *m)
 		for (uint64_t k = 0; k < pages; k++)
 			assert_int_equal(m->number[i + k], m->number[i] + k);
 	}
-	for (uint64_t i = 0; i < PAGES; i++) {
+	for (uint64_t i = 0; i < m->pages; i++) {
 		assert_int_equal(space_wants(s, FIRST + i), !m->settled[i]);
 		left += !m->settled[i];
 	}
@@ -228,7 +229,8 @@ static void compare(const struct space *s, const struct model *m)
 
 static void random_change(struct space *s, struct model *m)
 {
-	uint64_t a = (uint64_t)rand() % (PLACES - 64), b = (uint64_t)rand() % (PLACES - 64);
+	uint64_t a = (uint64_t)rand() % (m->places - 64);
+	uint64_t b = (uint64_t)rand() % (m->places - 64);
 	uint64_t n = 1 + (uint64_t)rand() % 63;
 	struct frem_error err;
 
@@ -246,31 +248,40 @@ static void random_change(struct space *s, struct model *m)
 		model_move(m, a, b, n);
 		break;
 	default:
-		a %= PAGES;
-		n = n > PAGES - a ? PAGES - a : n / 4 + 1;
+		a %= m->pages;
+		n = n > m->pages - a ? m->pages - a : n / 4 + 1;
 		space_settle(s, FIRST + a, n);
 		for (uint64_t i = 0; i < n; i++)
 			m->settled[a + i] = true;
 	}
 }
 
+/* A space of these extents, and a model of it. */
+static struct space *make_both(const struct image_extent *x, size_t n, uint64_t places,
+			       struct model *m)
+{
+	*m = (struct model){.places = places};
+	for (size_t i = 0; i < places; i++)
+		m->number[i] = NONE;
+	for (size_t i = 0; i < n; i++)
+		for (uint64_t k = 0; k < x[i].pages; k++)
+			m->number[(x[i].address - BASE) / PAGE_BYTES + k] = FIRST + m->pages++;
+	return make(x, n, m->pages);
+}
+
 static void test_random_changes(void **state)
 {
+	static const struct image_extent x[] = {
+		{.address = BASE, .pages = 100, .first = FIRST},
+		{.address = BASE + 150 * PAGE_BYTES, .pages = 150, .first = FIRST + 100},
+		{.address = BASE + 300 * PAGE_BYTES, .pages = 50, .first = FIRST + 250},
+	};
+
 	(void)state;
 	for (unsigned seed = 1; seed <= 40; seed++) {
-		struct image_extent x[3] = {
-			{.address = at(0), .pages = 100, .first = FIRST},
-			{.address = at(150), .pages = 150, .first = FIRST + 100},
-			{.address = at(300), .pages = 50, .first = FIRST + 250},
-		};
-		struct model m = {0};
-		struct space *s = make(x, 3, PAGES);
+		struct model m;
+		struct space *s = make_both(x, 3, 1024, &m);
 
-		for (size_t i = 0; i < PLACES; i++)
-			m.number[i] = NONE;
-		for (size_t i = 0; i < 3; i++)
-			for (uint64_t k = 0; k < x[i].pages; k++)
-				m.number[(x[i].address - BASE) / PAGE_BYTES + k] = x[i].first + k;
 		srand(seed);
 		for (int i = 0; i < 120; i++) {
 			random_change(s, &m);
@@ -278,6 +289,34 @@ static void test_random_changes(void **state)
 		}
 		space_free(s);
 	}
+}
+
+/* A page each, with holes between them: more than the map keeps in one place. */
+static void test_many_extents(void **state)
+{
+	static struct image_extent x[PAGES];
+	struct model m;
+	struct space *s, *copy;
+	struct frem_error err;
+
+	(void)state;
+	for (uint64_t i = 0; i < PAGES; i++)
+		x[i] = (struct image_extent){.address = at(2 * i), .pages = 1, .first = FIRST + i};
+	s = make_both(x, PAGES, PLACES, &m);
+	srand(1);
+	for (int i = 0; i < 3000; i++) {
+		random_change(s, &m);
+		if (i % 100 == 0)
+			compare(s, &m);
+	}
+	assert_int_equal(space_clone(s, &copy, &err), 0);
+	compare(copy, &m);
+	assert_int_equal(space_drop(s, at(10), at(PLACES - 10), &err), 0);
+	compare(copy, &m);
+	model_drop(&m, 10, PLACES - 10);
+	compare(s, &m);
+	space_free(s);
+	space_free(copy);
 }
 
 int main(void)
@@ -289,6 +328,7 @@ int main(void)
 		cmocka_unit_test(test_clone_goes_its_own_way),
 		cmocka_unit_test(test_each_page_is_settled_once),
 		cmocka_unit_test(test_random_changes),
+		cmocka_unit_test(test_many_extents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
