@@ -82,6 +82,26 @@ static void test_discard_after_the_end(void **state)
 	run_changes(*state, discard_late);
 }
 
+/* What is freed lazily may stay as long as nobody needs the room: but it is that, or zero. */
+static int discard_lazily(struct fixture *f)
+{
+	if (madvise(page_at(0, 100), 50 * PAGE_BYTES, MADV_FREE) < 0)
+		return 9;
+	page_at(0, 120)[7] = 42;
+	changed(f);
+	if (page_at(0, 120)[7] != 42)
+		return 1;
+	for (uint64_t i = 100; i < 150; i++)
+		if (i != 120 && !is_zero(page_at(0, i)) && !right(f, 0, i))
+			return 2;
+	return all_right(f, 0, 0, 100) && all_right(f, 0, 150, PAGES) ? 0 : 3;
+}
+
+static void test_memory_freed_lazily(void **state)
+{
+	run_changes(*state, discard_lazily);
+}
+
 /* ---- with a thread that waits for the page ---- */
 
 struct reader {
@@ -151,6 +171,40 @@ static int take_away_under_readers(struct fixture *f)
 static void test_memory_taken_away_under_a_reader(void **state)
 {
 	run_changes(*state, take_away_under_readers);
+}
+
+#define READERS 64u
+
+static void *read_part(void *arg)
+{
+	uint64_t first = (uint64_t)(uintptr_t)arg * (PAGES / READERS);
+
+	return all_right(shared_fixture, 0, first, first + PAGES / READERS) ? NULL : arg;
+}
+
+/* All of them wait at once, each for a page of its own. */
+static int read_in_many_threads(struct fixture *f)
+{
+	pthread_t t[READERS];
+	void *wrong;
+	int r = 0;
+
+	shared_fixture = f;
+	for (size_t i = 0; i < READERS; i++)
+		if (pthread_create(&t[i], NULL, read_part, (void *)(uintptr_t)i))
+			return 9;
+	f->control->step = 1;
+	for (size_t i = 0; i < READERS; i++) {
+		pthread_join(t[i], &wrong);
+		r |= wrong != NULL;
+	}
+	wait_step(f, 2);
+	return r;
+}
+
+static void test_many_threads_that_wait(void **state)
+{
+	run_changes(*state, read_in_many_threads);
 }
 
 /* ---- munmap ---- */
@@ -469,7 +523,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PAGER_TEST(test_discarded_memory_is_zero),
 		PAGER_TEST(test_discard_after_the_end),
+		PAGER_TEST(test_memory_freed_lazily),
 		PAGER_TEST(test_memory_taken_away_under_a_reader),
+		PAGER_TEST(test_many_threads_that_wait),
 		PAGER_TEST(test_unmapped_memory),
 		PAGER_TEST(test_moved_memory),
 		PAGER_TEST(test_memory_moved_to_and_fro),
