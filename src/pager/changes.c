@@ -75,7 +75,7 @@ enum turn {
 	TURN_OUT,
 };
 
-static int push(struct changes *list, const struct change *c, struct frem_error *err)
+int changes_put_off(struct changes *list, const struct change *c, struct frem_error *err)
 {
 	if (list->n == CHANGES_MAX)
 		return frem_fail(err, FREM_FAILED, 0,
@@ -94,11 +94,15 @@ static int push(struct changes *list, const struct change *c, struct frem_error 
 	return 0;
 }
 
-int changes_take(struct member *m, const struct change *c, struct frem_error *err)
+void changes_done(struct changes *list)
 {
-	if (m->undecided.n || c->event == UFFD_EVENT_REMAP)
-		return push(&m->undecided, c, err);
-	return change_apply(m, c, err);
+	free(list->c);
+	*list = (struct changes){0};
+}
+
+bool changes_must_wait(const struct member *m, const struct change *c)
+{
+	return m->undecided.n || c->event == UFFD_EVENT_REMAP;
 }
 
 static bool covers(uint64_t start, uint64_t len, uint64_t address)
@@ -254,7 +258,8 @@ static int examine_move(struct order *o, size_t i, struct frem_error *err)
 }
 
 /* A munmap, but for the stretches on which it is without effect. */
-static int apply_unmap(struct order *o, size_t i, struct frem_error *err)
+static int decide_unmap(const struct order *o, size_t i, struct changes *out,
+			struct frem_error *err)
 {
 	struct change c = o->c[i];
 	uint64_t at = c.from, end = c.from + c.len;
@@ -274,7 +279,7 @@ static int apply_unmap(struct order *o, size_t i, struct frem_error *err)
 		if (!skip) {
 			c.from = at;
 			c.len = next - at;
-			r = change_apply(o->m, &c, err);
+			r = changes_put_off(out, &c, err);
 		}
 		at = skip ? skip : next;
 	}
@@ -296,27 +301,64 @@ static int examine(struct order *o, struct frem_error *err)
 	return r;
 }
 
+/* What is to be applied, in this order. */
+static int decide(const struct order *o, struct changes *out, struct frem_error *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < o->n && r == 0; i++) {
+		if (o->trailing[i])
+			continue;
+		r = o->c[i].event == UFFD_EVENT_UNMAP ? decide_unmap(o, i, out, err)
+						      : changes_put_off(out, &o->c[i], err);
+	}
+	return r;
+}
+
+/* It depends on what is mapped now, and could not be found out again. */
+static int journal_decision(const struct member *m, const struct changes *decided,
+			    struct frem_error *err)
+{
+	_cleanup_free_ struct journal_record *rec = calloc(decided->n + 1, sizeof(*rec));
+
+	if (!rec)
+		return frem_oom(err);
+	rec[0] = (struct journal_record){.type = JOURNAL_DECIDED, .member = m->id};
+	for (size_t i = 0; i < decided->n; i++)
+		rec[i + 1] = (struct journal_record){
+			.type = JOURNAL_APPLY, .member = m->id, .change = decided->c[i]};
+	return journal_append(m->engine->journal, rec, decided->n + 1, err);
+}
+
+static int apply(struct member *m, const struct changes *decided, struct frem_error *err)
+{
+	int r = journal_decision(m, decided, err);
+
+	if (r < 0)
+		return r;
+	changes_done(&m->undecided);
+	for (size_t i = 0; i < decided->n && r == 0 && !m->dead; i++)
+		r = change_apply(m, &decided->c[i], err);
+	return r;
+}
+
 int changes_decide(struct member *m, struct frem_error *err)
 {
-	struct changes list = m->undecided;
-	struct order o = {.m = m, .c = list.c, .n = list.n};
+	struct order o = {.m = m, .c = m->undecided.c, .n = m->undecided.n};
+	struct changes decided = {0};
 	int r = examine(&o, err);
 
-	if (r == 0) {
-		m->undecided = (struct changes){0};
-		for (size_t i = 0; i < list.n && r == 0 && !m->dead; i++) {
-			if (o.trailing[i])
-				continue;
-			r = list.c[i].event == UFFD_EVENT_UNMAP ? apply_unmap(&o, i, err)
-								: change_apply(m, &list.c[i], err);
-		}
-		free(list.c);
-	} else if (r == -ESRCH) {
+	if (r == -ESRCH) {
 		member_end(m);
 		r = 0;
 	} else if (r == -EAGAIN) {
 		r = 0; /* not calm any more: at the next such moment, with what comes until then */
+	} else if (r == 0) {
+		r = decide(&o, &decided, err);
+		if (r == 0)
+			r = apply(m, &decided, err);
 	}
+	changes_done(&decided);
 	free(o.trailing);
 	free(o.stays);
 	free(o.stale);

@@ -31,7 +31,8 @@
  *    memory (one from before the last copy would have made that copy fail); faults in flight are
  *    woken by the close and find zeros by themselves.
  * 8. Until then some process holds every userfaultfd: see keeper.h. Whatever fails here ends this
- *    process, and the keeper then ends the tree.
+ *    process, and the keeper then ends the tree. If this process is killed, the keeper starts
+ *    another one, which takes up what it left: see resume.h.
  *
  * All state belongs to one thread. Decoding (a frame to a batch) and copying (a batch into a space)
  * are separate steps, so that threads can take them over; a copy then has to exclude the
@@ -54,6 +55,7 @@
 #include "engine_impl.h"
 #include "recorder.h"
 #include "report.h"
+#include "resume.h"
 #include "uffd.h"
 
 #define TICK_MS 250 /* how often it is asked whether the address spaces still live */
@@ -145,6 +147,8 @@ static int hear_keeper(struct engine *e, struct frem_error *err)
 			log_debug("criu has restored all tasks");
 			e->finished = true;
 			deliver_held_all(e);
+		} else if (n.type == WIRE_ROOT) {
+			job_tree_set_root(&e->tree, n.pid);
 		} else if (job_tree_add_seen(&e->tree, n.pid) < 0) {
 			r = frem_oom(err);
 		} else {
@@ -158,12 +162,9 @@ static int hear_keeper(struct engine *e, struct frem_error *err)
 
 static void hear_caller(struct engine *e)
 {
-	struct wire_command c;
-	ssize_t n = recv(e->ends->caller, &c, sizeof(c), MSG_DONTWAIT);
+	char nothing;
 
-	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
-		job_tree_set_root(&e->tree, c.pid);
-	} else if (n == 0) { /* the job goes on without its caller */
+	if (recv(e->ends->caller, &nothing, 1, MSG_DONTWAIT) == 0) { /* the job goes on without */
 		epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, e->ends->caller, NULL);
 		e->caller_gone = true;
 	}
@@ -199,11 +200,13 @@ static int prepare(struct engine *e, struct frem_error *err)
 		return frem_fail(err, FREM_FAILED, errno, "making an epoll descriptor");
 	e->keeper_pidfd = (int)syscall(SYS_pidfd_open, e->ends->keeper, 0);
 	if (e->keeper_pidfd < 0 || getppid() != e->ends->keeper)
-		return frem_fail(err, FREM_FAILED, errno, "watching the keeper");
+		keeper_died(e); /* tasks may be there already, if this is not the first pager */
 	e->raw = aligned_alloc(PAGE_BYTES, FRAME_RAW_MAX);
 	if (!e->raw)
 		return frem_oom(err);
 	r = watch(e, e->keeper_pidfd, &source_keeper, err);
+	if (r == 0 && e->o->mode != PAGER_FULL)
+		r = resume_open(e, err);
 	if (r == 0)
 		r = watch(e, e->ends->caller, &source_caller, err);
 	if (r == 0)
@@ -224,7 +227,7 @@ static int start_fetching(struct engine *e, struct frem_error *err)
 		store_set_timeout(e->store, e->o->store_timeout_ms);
 	if (r == 0)
 		r = fetcher_new(e->store, &e->fetcher, err);
-	if (r == 0)
+	if (r == 0 && !e->ends->again)
 		r = load_start(e->fetcher, e->o, &e->load, err);
 	o.fetcher = e->fetcher;
 	if (r == 0 && e->o->mode != PAGER_FULL)
@@ -232,10 +235,9 @@ static int start_fetching(struct engine *e, struct frem_error *err)
 	return r;
 }
 
-/* The image directory is there. */
-static int loaded(struct engine *e, struct frem_error *err)
+/* What the image says is known. */
+static int start_lanes(struct engine *e, struct frem_error *err)
 {
-	const struct manifest *m = e->loaded.manifest;
 	struct lanes_options o = {.fetcher = e->fetcher,
 				  .key = e->pages_key,
 				  .index = e->loaded.index,
@@ -244,27 +246,59 @@ static int loaded(struct engine *e, struct frem_error *err)
 				  .arrived = &e->arrived,
 				  .stats = e->stats};
 	size_t frames = e->loaded.index->frames;
-	int r = 0;
 
-	load_free(e->load);
-	e->load = NULL;
 	name_key(&e->o->id, OBJECT_PAGES, e->pages_key);
-	e->stats->pages_total = m->lazy_pages;
-	e->stats->bytes_total += m->head.size + m->pages.size;
 	e->held_pages = calloc(frames + 1, sizeof(*e->held_pages));
 	e->written = calloc(frames / 64 + 1, sizeof(*e->written));
 	if (!e->held_pages || !e->written)
 		return frem_oom(err);
-	if (e->o->mode != PAGER_FULL)
+	return lanes_new(&o, &e->lanes, err);
+}
+
+static void say_ready(struct engine *e)
+{
+	e->ready = true;
+	if (e->shared->resume.ready)
+		return;
+	report_event(PAGER_EVENT_READY, NULL, NULL);
+	e->shared->resume.ready = true;
+}
+
+/* The image directory is there. */
+static int loaded(struct engine *e, struct frem_error *err)
+{
+	const struct manifest *m = e->loaded.manifest;
+	int r = 0;
+
+	load_free(e->load);
+	e->load = NULL;
+	e->stats->pages_total = m->lazy_pages;
+	e->stats->bytes_total += m->head.size + m->pages.size;
+	if (e->o->mode != PAGER_FULL) {
 		r = members_make(e, err);
-	if (r == 0 && e->o->mode != PAGER_FULL)
-		r = recorder_start(e, err);
-	if (r == 0)
-		r = lanes_new(&o, &e->lanes, err);
-	if (r == 0 && e->o->mode != PAGER_FULL) {
-		e->ready = true;
-		report_event(PAGER_EVENT_READY, NULL, NULL);
+		if (r == 0)
+			r = recorder_start(e, err);
+		if (r == 0)
+			r = resume_offer(e, err);
 	}
+	if (r == 0)
+		r = start_lanes(e, err);
+	if (r == 0 && e->o->mode != PAGER_FULL)
+		say_ready(e);
+	return r;
+}
+
+/* Goes on where a killed pager process was. */
+static int take_up(struct engine *e, struct frem_error *err)
+{
+	int r = resume_take_up(e, err);
+
+	e->touched = e->shared->resume.touched;
+	e->fetched_before = e->stats->bytes_fetched;
+	if (r == 0)
+		r = start_lanes(e, err);
+	if (r == 0)
+		say_ready(e);
 	return r;
 }
 
@@ -287,8 +321,9 @@ static int know_touch_set(struct engine *e, struct frem_error *err)
 	e->held_touch = calloc(t->index->frames + 1, sizeof(*e->held_touch));
 	if (!e->held_touch)
 		return frem_oom(err);
+	if (!e->stats->pages_touch) /* else a former pager process has counted it */
+		e->stats->bytes_total += t->frames_offset + t->index->offsets[t->index->frames];
 	e->stats->pages_touch = t->pages;
-	e->stats->bytes_total += t->frames_offset + t->index->offsets[t->index->frames];
 	for (uint64_t i = 0; i < t->pages; i++)
 		e->touch_left += wanted_by_some(e, touch_order_number(e->order, i));
 	return touch_lane_known(e, err);
@@ -393,7 +428,7 @@ static void step_stats(struct engine *e)
 		e->fetching_ns += now - e->stats_ns;
 	e->stats_ns = now;
 	e->fetching = fetcher_active(e->fetcher) > 0;
-	e->stats->bytes_fetched = s.bytes;
+	e->stats->bytes_fetched = e->fetched_before + s.bytes;
 	e->stats->rtt_ms = s.rtt_ms;
 	if (e->fetching_ns)
 		e->stats->bandwidth_bps =
@@ -409,6 +444,7 @@ static void step_touched(struct engine *e)
 	e->touched = true;
 	e->stats->touch_set_ms = clock_ms_since(e->shared->started_ns);
 	report_event(PAGER_EVENT_TOUCHED, NULL, NULL);
+	e->shared->resume.touched = true;
 }
 
 /* Returns 1 when all memory is in, 0 before, or an error. */
@@ -420,6 +456,10 @@ static int is_drained(struct engine *e, struct frem_error *err)
 		return full_complete(e);
 	if (!e->finished)
 		return 0;
+	if (e->child_lost)
+		return frem_fail(err, FREM_FAILED, 0,
+				 "a process ended while it moved memory and forked: what belongs "
+				 "to its child cannot be told");
 	for (size_t i = 0; i < e->n_members; i++) {
 		const struct member *m = e->members[i];
 
@@ -465,6 +505,8 @@ static int step(struct engine *e, struct frem_error *err)
 		r = step_lanes(e, err);
 	if (r == 0)
 		r = recorder_step(e, err);
+	if (r == 0)
+		r = resume_step(e, err);
 	if (r < 0)
 		return r;
 	step_tick(e);
@@ -499,6 +541,7 @@ static void engine_done(struct engine *e)
 	touch_order_free(e->order);
 	loaded_done(&e->loaded);
 	frame_codec_free(e->codec);
+	journal_free(e->journal);
 	job_tree_done(&e->tree);
 	free(e->held_pages);
 	free(e->held_touch);
@@ -515,16 +558,18 @@ int engine_main(const struct pager_options *o, struct wire_shared *shared,
 			   .stats = &shared->stats,
 			   .ends = ends,
 			   .epoll_fd = -1,
-			   .keeper_pidfd = -1};
+			   .keeper_pidfd = -1,
+			   .bits.fd = -1};
 	struct frem_error err = {0};
 	int r;
 
 	TAILQ_INIT(&e.arrived);
 	TAILQ_INIT(&e.held);
-	job_tree_init(&e.tree, ends->job_caller);
-	r = prepare(&e, &err);
+	r = job_tree_copy(&e.tree, ends->tree) < 0 ? frem_oom(&err) : prepare(&e, &err);
 	if (r == 0)
 		r = start_fetching(&e, &err);
+	if (r == 0 && ends->again)
+		r = take_up(&e, &err);
 	while (r == 0)
 		r = step(&e, &err);
 	if (r > 0) {

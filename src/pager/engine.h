@@ -4,14 +4,20 @@
 #define FREM_PAGER_ENGINE_H
 
 #include "pager/pager.h"
+#include "tree_kill.h"
 #include "wire.h"
 
 struct engine_ends {
-	int news;	  /* from the keeper */
-	int caller;	  /* commands of the caller */
-	int recording;	  /* the file for it, or -1 */
-	pid_t keeper;	  /* our parent */
-	pid_t job_caller; /* the keeper's parent */
+	int news;      /* from the keeper */
+	int caller;    /* closed when the caller is gone */
+	int recording; /* the file for it, or -1 */
+	pid_t keeper;  /* our parent */
+	bool again;    /* another pager process was there before, and was killed */
+	/* what the keeper has told by then, and will not tell again */
+	const struct job_tree *tree;
+	const struct wire_news *uffds;
+	size_t n_uffds;
+	bool finished;
 };
 
 /* The whole life of the pager process; returns its exit status. All open userfaultfds are closed by

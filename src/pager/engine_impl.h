@@ -7,8 +7,10 @@
 
 #include "engine.h"
 #include "item.h"
+#include "journal.h"
 #include "lanes.h"
 #include "load.h"
+#include "shared_bits.h"
 #include "space.h"
 #include "touch_order.h"
 #include "touch_stream.h"
@@ -16,13 +18,6 @@
 
 struct engine;
 struct recorder;
-
-/* A change of an address space that moved or took away mappings. */
-struct change {
-	uint8_t event; /* UFFD_EVENT_... */
-	uint64_t from, to, len;
-	int fd; /* UFFD_EVENT_FORK: of the child */
-};
 
 struct changes {
 	struct change *c;
@@ -36,7 +31,9 @@ struct member {
 	int fd;	       /* -1: not received yet, or dead */
 	bool dead;     /* the address space is gone */
 	bool original; /* of the image, not forked since */
+	uint64_t id;   /* also the place of its bits */
 	struct space *space;
+	uint64_t *bits;		  /* of the space, shared; NULL: it has its own */
 	struct changes undecided; /* read, and put off until the next calm moment: changes.c */
 	uint64_t full_ns;	  /* since when there is no memory for a page; 0 */
 	uint64_t lost_ns;	  /* since when a mapping that must be there is not; 0 */
@@ -91,6 +88,9 @@ struct engine {
 
 	struct member **members; /* the image's tasks first */
 	size_t n_members, cap_members;
+	struct journal *journal;
+	struct shared_bits bits;
+	uint64_t seq; /* of the last read of a userfaultfd */
 	struct fault *faults;
 	size_t n_faults, cap_faults;
 	bool new_faults; /* some are not seen yet */
@@ -99,17 +99,32 @@ struct engine {
 	bool busy;     /* something has to be tried again shortly */
 	bool ready, touched;
 	bool caller_gone;
+	bool child_lost;       /* what belongs to a forked child cannot be told */
 	bool touch_given_back; /* what the touch lane did not bring: touch_lane.c */
 	uint64_t tick_ns;      /* see step_tick() */
 	bool fetching;	       /* since stats_ns */
 	uint64_t stats_ns, fetching_ns;
-	uint64_t *written; /* PAGER_FULL: a bit a frame */
+	uint64_t fetched_before; /* bytes, by pager processes that died */
+	uint64_t *written;	 /* PAGER_FULL: a bit a frame */
 };
 
 /* members.c: the address spaces and their events */
 
 int members_make(struct engine *e, struct frem_error *err);
 void members_free(struct engine *e);
+/* Another one; takes its space over, on success. */
+int members_add(struct engine *e, int32_t pid, struct space *s, struct member **ret,
+		struct frem_error *err);
+/* Its bits are at its place from here on, what they hold included, or lost (a forked child's). */
+int member_share_bits(struct member *m, struct frem_error *err);
+int member_adopt_bits(struct member *m, struct frem_error *err);
+/* What becomes settled is counted from here on; pages_in is set to what is. */
+void members_count(struct engine *e);
+/* Its userfaultfd is looked at from here on. */
+int member_watch(struct member *m, int fd, struct frem_error *err);
+/* Takes n messages that were read from its userfaultfd with read number seq: journals, applies. */
+int member_take(struct member *m, const struct uffd_msg *msg, size_t n, uint64_t seq,
+		struct frem_error *err);
 /* The keeper has received a task's userfaultfd. */
 int members_arrived(struct engine *e, int32_t pid, int fd, struct frem_error *err);
 /* Reads and applies all pending events of a member. */
@@ -125,8 +140,10 @@ int change_apply(struct member *m, const struct change *c, struct frem_error *er
 
 /* changes.c: the order of events */
 
-/* Applies an event, or puts it off. */
-int changes_take(struct member *m, const struct change *c, struct frem_error *err);
+/* Whether an event has to be put off, which changes_put_off() does; else it is to be applied. */
+bool changes_must_wait(const struct member *m, const struct change *c);
+int changes_put_off(struct changes *list, const struct change *c, struct frem_error *err);
+void changes_done(struct changes *list);
 /* At a calm moment: applies what was put off, unless the moment passes too soon. */
 int changes_decide(struct member *m, struct frem_error *err);
 

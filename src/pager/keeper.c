@@ -18,6 +18,7 @@
 
 #include "base/file.h"
 #include "engine.h"
+#include "fds.h"
 #include "report.h"
 #include "tree_kill.h"
 #include "uffd.h"
@@ -25,19 +26,26 @@
 #define KILL_MS \
 	10000 /* until the caller is told; the keeper itself waits for as long as it takes */
 #define GUARD_MS 250
+#define VAIN_MAX 20 /* deaths in a row of pager processes that put no page in place */
 
 struct keeper {
 	const struct pager_options *o;
 	struct wire_shared *shared;
 	const struct keeper_ends *ends;
 	int listener, criu; /* -1 before and after their time */
-	int news;	    /* to the pager process */
+	int news[2];	    /* to the pager process; ours first */
 	int pidfd;	    /* of the pager process */
 	pid_t pager, caller;
 	int32_t uffd_of; /* the task whose userfaultfd comes next; 0: a pid comes next */
 	bool caller_gone;
 	bool finished; /* CRIU's word came: behind the last userfaultfd */
 	struct job_tree tree;
+	struct wire_news *uffds; /* all that came from CRIU */
+	size_t n_uffds, cap_uffds;
+	struct fds inherited;  /* descriptors that are not the pager process's */
+	bool again;	       /* the pager process is not the first one */
+	unsigned vain;	       /* of them have died since a page was put in place */
+	unsigned long settled; /* when the last one died */
 };
 
 /* Listens by a path through the descriptor, because the socket's own address is too short. */
@@ -81,8 +89,9 @@ static void accept_criu(struct keeper *k)
 static void tell_pager(struct keeper *k, const struct wire_news *n)
 {
 	/* its socket outlives the pager process, being ours as well: never wait for that alone */
-	while (send(k->news, n, sizeof(*n), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
-		struct pollfd fds[] = {{.fd = k->news, .events = POLLOUT},
+	while (send(k->news[0], n, sizeof(*n), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+	       errno == EAGAIN) {
+		struct pollfd fds[] = {{.fd = k->news[0], .events = POLLOUT},
 				       {.fd = k->pidfd, .events = POLLIN}};
 
 		if (poll(fds, 2, -1) > 0 && fds[1].revents)
@@ -139,6 +148,22 @@ static int take_number(struct keeper *k, int32_t number)
 	return job_tree_add_seen(&k->tree, number);
 }
 
+/* For a later pager process. */
+static int note_uffd(struct keeper *k, const struct wire_news *news)
+{
+	if (k->n_uffds == k->cap_uffds) {
+		size_t cap = k->cap_uffds ? 2 * k->cap_uffds : 16;
+		struct wire_news *more = realloc(k->uffds, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		k->uffds = more;
+		k->cap_uffds = cap;
+	}
+	k->uffds[k->n_uffds++] = *news;
+	return 0;
+}
+
 static int take_uffd(struct keeper *k, int fd)
 {
 	struct wire_news news = {.type = WIRE_UFFD, .pid = k->uffd_of, .fd = fd};
@@ -148,7 +173,7 @@ static int take_uffd(struct keeper *k, int fd)
 	k->uffd_of = 0;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	tell_pager(k, &news);
-	return 0;
+	return note_uffd(k, &news);
 }
 
 static void hear_criu(struct keeper *k)
@@ -226,7 +251,10 @@ static void hear_caller(struct keeper *k)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
+		struct wire_news news = {.type = WIRE_ROOT, .pid = c.pid};
+
 		job_tree_set_root(&k->tree, c.pid);
+		tell_pager(k, &news);
 		tell_caller(k);
 		return;
 	}
@@ -249,7 +277,159 @@ static void hear_last_words(struct keeper *k)
 		hear_caller(k);
 }
 
-static _Noreturn void pager_ended(struct keeper *k)
+/* Last in line for the OOM killer, as far as that is permitted: without CAP_SYS_RESOURCE, not below
+ * where a process that has it has put us. */
+static void protect_from_oom(const char *name)
+{
+	int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC), refused = -1001,
+	    least = 1000;
+	char text[16] = "";
+
+	if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0)
+		least = (int)strtol(text, NULL, 10);
+	while (fd >= 0 && least - refused > 1) {
+		/* the lowest of all first */
+		int value = refused < -1000 ? -1000 : refused + (least - refused) / 2;
+
+		snprintf(text, sizeof(text), "%d", value);
+		if (pwrite(fd, text, strlen(text), 0) < 0)
+			refused = value;
+		else
+			least = value;
+	}
+	if (least > -1000)
+		log_debug("the OOM score of %s cannot be lowered below %d, ignoring", name, least);
+	cleanup_close(&fd);
+}
+
+/* Own session, no terminal, no stop by a signal meant for the caller. */
+static void become_daemon(const char *name)
+{
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
+	sigset_t none;
+
+	setsid();
+	prctl(PR_SET_NAME, name);
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	protect_from_oom(name);
+}
+
+static void let_go_of_terminal(void)
+{
+	file_let_go_of_streams();
+	if (chdir("/") < 0)
+		log_debug("cannot leave the working directory, ignoring");
+}
+
+/* fork() that shares the table of descriptors; there is one thread. */
+static pid_t fork_sharing_files(void)
+{
+	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
+}
+
+static int start_pager(struct keeper *k, struct frem_error *err)
+{
+	pid_t keeper = getpid();
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, k->news) < 0)
+		return frem_fail(err, FREM_FAILED, errno, "making a socket");
+	k->pager = fork_sharing_files();
+	if (k->pager < 0)
+		return frem_fail(err, FREM_FAILED, errno, "starting the pager process");
+	if (k->pager == 0) {
+		struct engine_ends e = {
+			.news = k->news[1],
+			.caller = k->ends->pager_cmd,
+			.recording = k->again ? -1 : k->ends->recording,
+			.keeper = keeper,
+			.again = k->again,
+			.tree = &k->tree,
+			.uffds = k->uffds,
+			.n_uffds = k->n_uffds,
+			.finished = k->finished,
+		};
+
+		become_daemon("frem-pager");
+		_exit(engine_main(k->o, k->shared, &e));
+	}
+	/* both ends stay open: closing one here would close it for the pager process */
+	k->pidfd = (int)syscall(SYS_pidfd_open, k->pager, 0);
+	return k->pidfd < 0 ? frem_fail(err, FREM_FAILED, errno, "watching the pager process") : 0;
+}
+
+/* What the killed one had open is closed, but for the userfaultfds. */
+static int clear_away(struct keeper *k)
+{
+	const struct wire_resume *r = &k->shared->resume;
+	const int kept[] = {k->listener, k->criu, k->tree.pidfd,
+			    r->image,	 r->bits, r->log[r->log_current & 1].fd};
+	struct fds keep = {0};
+	int e = k->inherited.n ? 0 : -EBADF; /* they could not be found out */
+
+	for (size_t i = 0; i < k->inherited.n && e == 0; i++)
+		e = fds_add(&keep, k->inherited.fd[i]);
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]) && e == 0; i++)
+		e = fds_add(&keep, kept[i]);
+	if (e == 0)
+		e = fds_close_others(&keep);
+	fds_done(&keep);
+	return e;
+}
+
+/* A recording that was under way has lost what it kept in memory. */
+static void void_recording(struct keeper *k)
+{
+	if (k->shared->recording.state != RECORDING_OPEN)
+		return;
+	k->shared->stats.recorded_pages = 0;
+	k->shared->stats.recorded_ms = 0;
+	k->shared->recording.state = RECORDING_NONE;
+}
+
+/* Starts another pager process in the place of one that was killed by a signal. Returns whether it
+ * goes on. */
+static bool start_again(struct keeper *k, int number, struct frem_error *err)
+{
+	unsigned long settled = k->shared->resume.settled;
+
+	if (!k->shared->resume.possible)
+		return false;
+	k->vain = settled == k->settled ? k->vain + 1 : 1;
+	k->settled = settled;
+	if (k->vain > VAIN_MAX) {
+		frem_fail(err, FREM_FAILED, 0,
+			  "bringing the memory in: the pager process was killed %u times without "
+			  "putting a page in place: signal %d",
+			  k->vain, number);
+		return false;
+	}
+	if (clear_away(k) < 0)
+		return false;
+	void_recording(k);
+	if (!k->again)
+		report_event(PAGER_EVENT_NOTICE,
+			     "the pager process was killed: another one goes on in its place",
+			     NULL);
+	log_info("the pager process was killed by signal %d: starting another one", number);
+	k->again = true;
+	if (start_pager(k, err) == 0)
+		return true;
+	kill_pager(k);
+	return false;
+}
+
+/* It was killed between being through and saying so. */
+static void say_drained(void)
+{
+	report_event(PAGER_EVENT_TOUCHED, NULL, NULL);
+	report_event(PAGER_EVENT_DRAINED, NULL, NULL);
+}
+
+static void pager_ended(struct keeper *k)
 {
 	struct frem_error err = {0};
 	siginfo_t info = {0};
@@ -258,13 +438,17 @@ static _Noreturn void pager_ended(struct keeper *k)
 		;
 	k->pager = 0;
 	if (k->shared->drained) {
+		if (info.si_code != CLD_EXITED)
+			say_drained();
 		stop_listening(k);
 		_exit(0);
 	}
 	hear_last_words(k);
+	if (info.si_code != CLD_EXITED && start_again(k, info.si_status, &err))
+		return;
 	if (k->shared->failed)
 		err = k->shared->err;
-	else
+	else if (err.code == FREM_OK)
 		frem_fail(&err, FREM_FAILED, 0,
 			  "bringing the memory in: the pager process ended: %s %d",
 			  info.si_code == CLD_EXITED ? "status" : "signal", info.si_status);
@@ -294,70 +478,6 @@ static _Noreturn void keep(struct keeper *k)
 	}
 }
 
-/* Own session, no terminal, no stop by a signal meant for the caller, last in line for the OOM
- * killer where that is permitted. */
-static void become_daemon(const char *name)
-{
-	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2};
-	sigset_t none;
-	int fd;
-
-	setsid();
-	prctl(PR_SET_NAME, name);
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		signal(ignored[i], SIG_IGN);
-	signal(SIGCHLD, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		if (write(fd, "-1000", 5) < 0)
-			log_debug("lowering the OOM score of %s is not permitted, ignoring", name);
-		close(fd);
-	}
-}
-
-static void let_go_of_terminal(void)
-{
-	file_let_go_of_streams();
-	if (chdir("/") < 0)
-		log_debug("cannot leave the working directory, ignoring");
-}
-
-/* fork() that shares the table of descriptors; there is one thread. */
-static pid_t fork_sharing_files(void)
-{
-	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
-}
-
-static int start_pager(struct keeper *k, struct frem_error *err)
-{
-	pid_t keeper = getpid();
-	int ends[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return frem_fail(err, FREM_FAILED, errno, "making a socket");
-	k->news = ends[0];
-	k->pager = fork_sharing_files();
-	if (k->pager < 0)
-		return frem_fail(err, FREM_FAILED, errno, "starting the pager process");
-	if (k->pager == 0) {
-		struct engine_ends e = {
-			.news = ends[1],
-			.caller = k->ends->pager_cmd,
-			.recording = k->ends->recording,
-			.keeper = keeper,
-			.job_caller = k->caller,
-		};
-
-		become_daemon("frem-pager");
-		_exit(engine_main(k->o, k->shared, &e));
-	}
-	/* both ends stay open: closing one here would close it for the pager process */
-	k->pidfd = (int)syscall(SYS_pidfd_open, k->pager, 0);
-	return k->pidfd < 0 ? frem_fail(err, FREM_FAILED, errno, "watching the pager process") : 0;
-}
-
 _Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *shared,
 			   const struct keeper_ends *ends, pid_t caller)
 {
@@ -366,7 +486,6 @@ _Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *sh
 			   .ends = ends,
 			   .listener = -1,
 			   .criu = -1,
-			   .news = -1,
 			   .pidfd = -1,
 			   .caller = caller};
 	struct frem_error err = {0};
@@ -376,6 +495,8 @@ _Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *sh
 	become_daemon("frem-keeper");
 	let_go_of_terminal();
 	file_raise_nofile();
+	if (fds_add_open(&k.inherited) < 0)
+		fds_done(&k.inherited);
 	job_tree_init(&k.tree, caller);
 	r = listen_for_criu(&k, &err);
 	if (r == 0)

@@ -7,6 +7,9 @@
  * it exists, also the one that comes into being in the pager's read of a fork event: there is no
  * moment at which the death of the pager process closes one. While the keeper holds them, a missing
  * page blocks its reader and never reads as zero.
+ *
+ * If the pager process is killed, the keeper starts another one, which goes on: resume.h. It kills
+ * the tree where that is not possible, or does not help.
  */
 #ifndef FREM_PAGER_KEEPER_H
 #define FREM_PAGER_KEEPER_H
@@ -18,7 +21,7 @@
 struct keeper_ends {
 	int events;	/* both write */
 	int keeper_cmd; /* from the caller to the keeper */
-	int pager_cmd;	/* from the caller to the pager process */
+	int pager_cmd;	/* the caller's to the pager process: only its end is of interest */
 	int recording;	/* the file for it, or -1; of the pager process */
 };
 

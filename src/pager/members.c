@@ -9,7 +9,6 @@
 #include "engine_impl.h"
 #include "uffd.h"
 
-#define EVENTS_AT_ONCE 64
 #define MEMBERS_MAX 1000000u
 #define LOOKS 200 /* about 0.1 ms */
 
@@ -18,6 +17,7 @@ static void on_settled(void *arg, uint64_t first, uint64_t pages)
 	struct engine *e = arg;
 
 	e->stats->pages_in += pages;
+	e->shared->resume.settled += pages;
 	for (uint64_t i = 0; e->order && e->touch_left && i < pages; i++) {
 		uint64_t place;
 
@@ -26,8 +26,17 @@ static void on_settled(void *arg, uint64_t first, uint64_t pages)
 	}
 }
 
-static int add_member(struct engine *e, int32_t pid, struct space *space, struct member **ret,
-		      struct frem_error *err)
+/* Of a forked child, whose pages are its forebear's in the statistics. */
+static void on_child_settled(void *arg, uint64_t first, uint64_t pages)
+{
+	struct engine *e = arg;
+
+	(void)first;
+	e->shared->resume.settled += pages;
+}
+
+int members_add(struct engine *e, int32_t pid, struct space *s, struct member **ret,
+		struct frem_error *err)
 {
 	struct member *m;
 
@@ -45,10 +54,49 @@ static int add_member(struct engine *e, int32_t pid, struct space *space, struct
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return frem_oom(err);
-	*m = (struct member){.engine = e, .pid = pid, .fd = -1, .space = space};
+	*m = (struct member){.engine = e, .pid = pid, .fd = -1, .space = s};
 	e->members[e->n_members++] = m;
 	*ret = m;
 	return 0;
+}
+
+int member_share_bits(struct member *m, struct frem_error *err)
+{
+	int r = shared_bits_map(&m->engine->bits, m->id, space_words(m->space), &m->bits, err);
+
+	if (r < 0)
+		return r;
+	space_share(m->space, m->bits);
+	shared_bits_complete(m->bits);
+	return 0;
+}
+
+int member_adopt_bits(struct member *m, struct frem_error *err)
+{
+	int r = shared_bits_map(&m->engine->bits, m->id, space_words(m->space), &m->bits, err);
+
+	if (r < 0)
+		return r;
+	space_adopt(m->space, m->bits);
+	if (!shared_bits_are_complete(m->bits)) {
+		space_want_all(m->space);
+		shared_bits_complete(m->bits);
+	}
+	return 0;
+}
+
+void members_count(struct engine *e)
+{
+	e->stats->pages_in = 0;
+	for (size_t i = 0; i < e->n_members; i++) {
+		struct member *m = e->members[i];
+		uint64_t first, pages;
+
+		space_range(m->space, &first, &pages);
+		if (m->original)
+			e->stats->pages_in += pages - space_left(m->space);
+		space_on_settled(m->space, m->original ? on_settled : on_child_settled, e);
+	}
 }
 
 int members_make(struct engine *e, struct frem_error *err)
@@ -66,25 +114,24 @@ int members_make(struct engine *e, struct frem_error *err)
 		r = space_new(t, &s, err);
 		if (r < 0)
 			return r;
-		r = add_member(e, t->pid, s, &m, err);
+		r = members_add(e, t->pid, s, &m, err);
 		if (r < 0) {
 			space_free(s);
 			return r;
 		}
 		m->original = true;
-		space_on_settled(s, on_settled, e);
+		m->id = shared_bits_reserve(&e->bits, space_words(s));
+		r = member_share_bits(m, err);
+		if (r < 0)
+			return r;
 	}
+	members_count(e);
 	return 0;
-}
-
-static void changes_done(struct changes *c)
-{
-	free(c->c);
-	*c = (struct changes){0};
 }
 
 static void member_free(struct member *m)
 {
+	shared_bits_free(&m->engine->bits, m->id, space_words(m->space), m->bits);
 	space_free(m->space);
 	changes_done(&m->undecided);
 	free(m);
@@ -110,7 +157,7 @@ void members_reap(struct engine *e)
 	e->n_members = kept;
 }
 
-static int watch(struct member *m, int fd, struct frem_error *err)
+int member_watch(struct member *m, int fd, struct frem_error *err)
 {
 	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = m};
 
@@ -130,20 +177,36 @@ int members_arrived(struct engine *e, int32_t pid, int fd, struct frem_error *er
 		if (m->fd >= 0 || m->dead)
 			return frem_fail(err, FREM_REFUSED, 0,
 					 "criu sent two userfaultfds for pid %d", pid);
-		return watch(m, fd, err);
+		return member_watch(m, fd, err);
 	}
 	return frem_fail(err, FREM_REFUSED, 0,
 			 "criu sent a userfaultfd for pid %d, which the image does not have", pid);
 }
 
+/* The child of a fork that was not decided on has a userfaultfd and no map. */
+static bool loses_child(const struct member *m)
+{
+	for (size_t i = 0; i < m->undecided.n; i++)
+		if (m->undecided.c[i].event == UFFD_EVENT_FORK)
+			return true;
+	return false;
+}
+
 void member_end(struct member *m)
 {
+	const struct journal_record end = {.type = JOURNAL_END, .member = m->id};
+	struct frem_error err;
+
 	if (m->dead)
 		return;
 	log_debug("the address space of pid %d is gone", m->pid);
 	m->dead = true;
+	m->engine->child_lost |= loses_child(m);
 	faults_forget_member(m);
 	space_end(m->space);
+	/* first: the number of the descriptor will be someone else's */
+	if (journal_append(m->engine->journal, &end, 1, &err) < 0)
+		log_info("%s, ignoring: the pager process will not be started again", err.text);
 	if (m->fd >= 0)
 		close(take_fd(&m->fd));
 	changes_done(&m->undecided);
@@ -157,7 +220,7 @@ bool member_open(const struct member *m)
 /* The child's space holds at this point what the parent's does: its memory is that of the fork, no
  * page was put into the parent since (UFFDIO_COPY says EAGAIN from then until this event is read).
  */
-static int take_fork(struct member *m, int fd, struct frem_error *err)
+static int take_fork(struct member *m, const struct change *c, struct frem_error *err)
 {
 	struct member *child;
 	struct space *s;
@@ -165,12 +228,16 @@ static int take_fork(struct member *m, int fd, struct frem_error *err)
 
 	if (r < 0)
 		return r;
-	r = add_member(m->engine, m->pid, s, &child, err);
+	r = members_add(m->engine, m->pid, s, &child, err);
 	if (r < 0) {
 		space_free(s);
 		return r;
 	}
-	r = watch(child, fd, err);
+	child->id = c->child;
+	space_on_settled(s, on_child_settled, m->engine);
+	r = member_share_bits(child, err);
+	if (r == 0)
+		r = member_watch(child, c->fd, err);
 	return r < 0 ? r : member_drain(child, err);
 }
 
@@ -190,7 +257,7 @@ int change_apply(struct member *m, const struct change *c, struct frem_error *er
 
 	switch (c->event) {
 	case UFFD_EVENT_FORK:
-		return take_fork(m, c->fd, err);
+		return take_fork(m, c, err);
 	case UFFD_EVENT_REMAP:
 		r = space_move(m->space, c->from, c->to, c->len, err);
 		uffd_wake(m->fd, c->from, c->len / PAGE_BYTES);
@@ -201,15 +268,16 @@ int change_apply(struct member *m, const struct change *c, struct frem_error *er
 	}
 }
 
-static int take_message(struct member *m, const struct uffd_msg *msg, struct frem_error *err)
+/* What a message says that is no fault. */
+static int as_change(struct member *m, const struct uffd_msg *msg, struct change *ret,
+		     struct frem_error *err)
 {
 	struct change c = {.event = msg->event, .fd = -1};
 
 	switch (msg->event) {
-	case UFFD_EVENT_PAGEFAULT:
-		return fault_add(m, msg->arg.pagefault.address & ~(uint64_t)(PAGE_BYTES - 1), err);
 	case UFFD_EVENT_FORK:
 		c.fd = (int)msg->arg.fork.ufd;
+		c.child = shared_bits_reserve(&m->engine->bits, space_words(m->space));
 		break;
 	case UFFD_EVENT_REMAP:
 		c.from = msg->arg.remap.from;
@@ -225,7 +293,48 @@ static int take_message(struct member *m, const struct uffd_msg *msg, struct fre
 		return frem_fail(err, FREM_FAILED, 0,
 				 "a userfaultfd said event %#x, which is not known", msg->event);
 	}
-	return changes_take(m, &c, err);
+	*ret = c;
+	return 0;
+}
+
+int member_take(struct member *m, const struct uffd_msg *msg, size_t n, uint64_t seq,
+		struct frem_error *err)
+{
+	struct journal_record rec[WIRE_EVENTS_AT_ONCE] = {0};
+	size_t changes = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (msg[i].event == UFFD_EVENT_PAGEFAULT) {
+			r = fault_add(m, msg[i].arg.pagefault.address & ~(uint64_t)(PAGE_BYTES - 1),
+				      err);
+			continue;
+		}
+		rec[changes] =
+			(struct journal_record){.type = JOURNAL_READ, .member = m->id, .seq = seq};
+		r = as_change(m, &msg[i], &rec[changes++].change, err);
+	}
+	if (r == 0 && changes)
+		r = journal_append(m->engine->journal, rec, changes, err);
+	for (size_t i = 0; i < changes && r == 0; i++) {
+		const struct change *c = &rec[i].change;
+
+		r = changes_must_wait(m, c) ? changes_put_off(&m->undecided, c, err)
+					    : change_apply(m, c, err);
+	}
+	return r;
+}
+
+/* Reads to where it outlives this process. Returns as uffd_read() does. */
+static int read_events(struct member *m)
+{
+	struct wire_raw *raw = &m->engine->shared->resume.raw;
+
+	for (size_t i = 0; i < WIRE_EVENTS_AT_ONCE; i++)
+		raw->msg[i].event = 0;
+	raw->member = m->id;
+	raw->seq = ++m->engine->seq; /* from here on what is in there counts */
+	return uffd_read(m->fd, raw->msg, WIRE_EVENTS_AT_ONCE);
 }
 
 /* Waits for a calm moment for as long as a thread needs to wake up, so that windows stay short. */
@@ -239,24 +348,26 @@ static bool becomes_calm(const struct member *m)
 
 int member_drain(struct member *m, struct frem_error *err)
 {
-	struct uffd_msg msg[EVENTS_AT_ONCE];
+	struct uffd_msg msg[WIRE_EVENTS_AT_ONCE];
+	struct engine *e = m->engine;
 	int n, r = 0;
 
 	while (!m->dead && m->fd >= 0) {
-		n = uffd_read(m->fd, msg, EVENTS_AT_ONCE);
+		n = read_events(m);
 		if (n < 0)
 			return frem_fail(err, FREM_FAILED, -n, "reading a userfaultfd");
 		if (n == 0)
 			break;
-		for (int i = 0; i < n && r == 0; i++)
-			r = take_message(m, &msg[i], err);
+		/* a forked child is read from while these are taken */
+		memcpy(msg, e->shared->resume.raw.msg, (size_t)n * sizeof(*msg));
+		r = member_take(m, msg, (size_t)n, e->seq, err);
 		if (r < 0)
 			return r;
 	}
 	/* the counter is zero only with nothing left to read */
-	if (!m->dead && m->undecided.n && becomes_calm(m))
+	if (!m->dead && m->fd >= 0 && m->undecided.n && becomes_calm(m))
 		r = changes_decide(m, err);
 	if (m->undecided.n)
-		m->engine->busy = true;
+		e->busy = true;
 	return r;
 }

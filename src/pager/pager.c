@@ -33,7 +33,7 @@ static void unmap(struct wire_shared *shared)
 		munmap(shared, sizeof(*shared));
 }
 
-/* pairs: events, commands to the keeper, commands to the pager process; ours first. */
+/* pairs: events, commands to the keeper, our end for the pager process; ours first. */
 static int start_keeper(struct pager *p, const struct pager_options *o, int pairs[3][2],
 			struct frem_error *err)
 {
@@ -127,6 +127,19 @@ static void both_died(struct pager *p, struct pager_event *ret)
 		job_tree_kill(&p->tree);
 }
 
+/* A pager process that was killed may have said something that the next one says again. */
+static bool was_said(struct pager *p, enum pager_event_type type)
+{
+	unsigned bit = 1U << type;
+
+	if (type == PAGER_EVENT_NOTICE)
+		return false;
+	if (p->said & bit)
+		return true;
+	p->said |= bit;
+	return false;
+}
+
 /* Returns 1 with an event, 0 with a log line or nothing. */
 static int take_report(struct pager *p, struct pager_event *ret)
 {
@@ -147,6 +160,8 @@ static int take_report(struct pager *p, struct pager_event *ret)
 		log_line(r.level, "%s", r.line);
 		return 0;
 	}
+	if (was_said(p, r.event.type))
+		return 0;
 	*ret = r.event;
 	p->ended |= ret->type == PAGER_EVENT_DRAINED || ret->type == PAGER_EVENT_FAILED;
 	return 1;
@@ -201,8 +216,7 @@ int pager_restored(struct pager *p, pid_t root, struct frem_error *err)
 	bool told;
 
 	job_tree_set_root(&p->tree, root);
-	told = send(p->pager_cmd, &c, sizeof(c), MSG_NOSIGNAL) == sizeof(c);
-	told &= send(p->keeper_cmd, &c, sizeof(c), MSG_NOSIGNAL) == sizeof(c);
+	told = send(p->keeper_cmd, &c, sizeof(c), MSG_NOSIGNAL) == sizeof(c);
 	if (p->shared->drained)
 		return 0;
 	return told ? await_held(p, err)

@@ -13,7 +13,8 @@ struct pager {
 	int recording; /* the file for it, or -1 */
 	pid_t keeper;
 	struct job_tree tree; /* known from pager_restored() on */
-	bool ended;	      /* DRAINED or FAILED was given out */
+	unsigned said;	      /* a bit a type of event that was given out */
+	bool ended;	      /* DRAINED or FAILED was */
 	bool detached;
 };
 

@@ -91,6 +91,9 @@ int pager_recording(const struct pager *p, struct pager_recording **ret, struct 
 		usleep(1000);
 	if (w->state == RECORDING_OPEN)
 		return frem_fail(err, FREM_FAILED, ETIMEDOUT, "ending the recording");
+	if (w->state == RECORDING_NONE)
+		return frem_fail(err, FREM_FAILED, 0,
+				 "the recording was lost: the pager process was killed");
 	r->ended = why_ended(w->state);
 	r->ms = (uint32_t)p->shared->stats.recorded_ms;
 	r->cpu_ms = w->cpu_ms;

@@ -14,6 +14,7 @@ struct space {
 	uint64_t base, pages; /* numbers of the bits in settled */
 	uint64_t left;
 	uint64_t *settled;
+	uint64_t *own; /* where that is no one else's */
 	space_settled_fn fn;
 	void *arg;
 };
@@ -30,7 +31,7 @@ static int new_empty(uint64_t base, uint64_t pages, struct space **ret, struct f
 	s->base = base;
 	s->pages = pages;
 	s->named.by_number = true;
-	s->settled = calloc((size_t)(pages / 64 + 1), sizeof(*s->settled));
+	s->settled = s->own = calloc(space_words(s), sizeof(*s->settled));
 	if (!s->settled)
 		return frem_oom(err);
 	*ret = TAKE_PTR(s);
@@ -71,7 +72,7 @@ int space_clone(const struct space *s, struct space **ret, struct frem_error *er
 		return r;
 	if (extents_copy(&s->at, &c->at) < 0 || extents_copy(&s->named, &c->named) < 0)
 		return frem_oom(err);
-	memcpy(c->settled, s->settled, (size_t)(s->pages / 64 + 1) * sizeof(*s->settled));
+	memcpy(c->settled, s->settled, space_words(s) * sizeof(*s->settled));
 	c->left = s->left;
 	*ret = TAKE_PTR(c);
 	return 0;
@@ -83,8 +84,60 @@ void space_free(struct space *s)
 		return;
 	extents_done(&s->at);
 	extents_done(&s->named);
-	free(s->settled);
+	free(s->own);
 	free(s);
+}
+
+size_t space_words(const struct space *s)
+{
+	return (size_t)(s->pages / 64 + 1);
+}
+
+static void use_bits(struct space *s, uint64_t *bits)
+{
+	s->settled = bits;
+	free(s->own);
+	s->own = NULL;
+}
+
+void space_share(struct space *s, uint64_t *bits)
+{
+	memcpy(bits, s->settled, space_words(s) * sizeof(*bits));
+	use_bits(s, bits);
+}
+
+static void count_left(struct space *s)
+{
+	s->left = 0;
+	for (uint64_t i = 0; i < s->pages; i++)
+		s->left += !(s->settled[i / 64] >> i % 64 & 1);
+}
+
+void space_adopt(struct space *s, uint64_t *bits)
+{
+	use_bits(s, bits);
+	count_left(s);
+}
+
+void space_want_all(struct space *s)
+{
+	struct image_extent x = {0};
+
+	memset(s->settled, 0xff, space_words(s) * sizeof(*s->settled));
+	for (uint64_t at = 0; space_extent(s, at, &x); at = x.address + x.pages * PAGE_BYTES)
+		for (uint64_t i = x.first - s->base; i < x.first - s->base + x.pages; i++)
+			s->settled[i / 64] &= ~(UINT64_C(1) << i % 64);
+	count_left(s);
+}
+
+bool space_extent(const struct space *s, uint64_t address, struct image_extent *ret)
+{
+	const struct extent *e = extents_seek(&s->at, address);
+
+	if (!e)
+		return false;
+	*ret = (struct image_extent){.address = e->address, .pages = e->pages, .first = e->first};
+	return true;
 }
 
 void space_on_settled(struct space *s, space_settled_fn fn, void *arg)

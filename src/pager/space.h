@@ -25,6 +25,15 @@ int space_new(const struct image_task *t, struct space **ret, struct frem_error 
 /* A forked child's copy: the same extents, the same pages settled, nobody told. */
 int space_clone(const struct space *s, struct space **ret, struct frem_error *err);
 void space_free(struct space *s);
+/* From here on its bits are at `bits`, which is the caller's, has space_words() words, and outlives
+ * the space. What they hold does not count; or, adopted, it alone counts. */
+size_t space_words(const struct space *s);
+void space_share(struct space *s, uint64_t *bits);
+void space_adopt(struct space *s, uint64_t *bits);
+/* For the case that the bits are lost: all that the map still holds is to be put in place. */
+void space_want_all(struct space *s);
+/* The first extent of the map that ends behind a byte address. False: there is none. */
+bool space_extent(const struct space *s, uint64_t address, struct image_extent *ret);
 void space_on_settled(struct space *s, space_settled_fn fn, void *arg);
 
 /* The page numbers that a space can hold: [*ret_first, *ret_first + *ret_pages). */

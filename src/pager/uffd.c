@@ -41,6 +41,20 @@ void uffd_wake(int fd, uint64_t address, uint64_t pages)
 	ioctl(fd, UFFDIO_WAKE, &range);
 }
 
+/* The kernel takes no range that reaches out of what an address space can have, and where that ends
+ * depends on the processor: so it is done in ranges that lie on one side of every power of two, and
+ * of the page before it, where the limits are. */
+void uffd_wake_all(int fd)
+{
+	for (unsigned bit = 12; bit < 63; bit++) {
+		uint64_t start = UINT64_C(1) << bit, pages = start / PAGE_BYTES;
+
+		if (pages > 1)
+			uffd_wake(fd, start, pages - 1);
+		uffd_wake(fd, start + (pages - 1) * PAGE_BYTES, 1);
+	}
+}
+
 /* The kernel looks at its counter of running changes before it looks at the arguments, so a range
  * of no length asks for that counter alone. */
 bool uffd_changing(int fd)

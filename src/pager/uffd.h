@@ -16,6 +16,8 @@
 int uffd_put(int fd, uint64_t address, const void *data, uint64_t pages, uint64_t *ret_pages);
 /* Lets the threads that wait for a page of the range try again. */
 void uffd_wake(int fd, uint64_t address, uint64_t pages);
+/* Lets all threads that wait for a page try again, wherever it is. */
+void uffd_wake_all(int fd);
 /* Whether the address space changes just now: some thread is between the start of a fork, munmap,
  * mremap or madvise and the moment when it has seen that its event was read. */
 bool uffd_changing(int fd);

@@ -6,6 +6,7 @@
 #ifndef FREM_PAGER_WIRE_H
 #define FREM_PAGER_WIRE_H
 
+#include <linux/userfaultfd.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -35,8 +36,38 @@ struct wire_recording {
 	double cpu_ms;	      /* that it took to keep pages */
 };
 
+#define WIRE_EVENTS_AT_ONCE 64u
+
+/*
+ * Where userfaultfds are read into. What a read() takes is gone from the kernel, and a thread that
+ * made an event goes on with it: so it lands at once where the death of the pager process does not
+ * reach it. See resume.h.
+ */
+struct wire_raw {
+	atomic_ulong seq;			  /* of this read; 0: none yet */
+	uint64_t member;			  /* whose userfaultfd */
+	struct uffd_msg msg[WIRE_EVENTS_AT_ONCE]; /* up to the first without an event */
+};
+
+/* Descriptors in here are files without a name in the shared table: 0 is none. One writer, the
+ * pager process. */
+struct wire_resume {
+	_Alignas(4096) struct wire_raw raw;
+	_Alignas(4096) atomic_bool possible; /* a new pager process could go on now */
+	atomic_bool ready, touched;	     /* the caller has been told */
+	atomic_ulong settled;		     /* pages, of all address spaces: its progress */
+	int image;			     /* what was loaded from the store */
+	int bits;			     /* shared_bits.h */
+	struct wire_log {
+		int fd;
+		atomic_ulong len; /* bytes that count */
+	} log[2];		  /* journal.h */
+	atomic_uint log_current;
+};
+
 /* Memory that all three share. Each member has one writer. */
 struct wire_shared {
+	struct wire_resume resume;
 	struct pager_stats stats; /* pager process; bytes_before_resume: caller */
 	uint64_t started_ns;	  /* caller, before the others exist */
 	atomic_ulong resumed_ns;  /* caller: clock_ns() in pager_resumed(); 0 before */
@@ -46,7 +77,7 @@ struct wire_shared {
 	atomic_bool drained;   /* pager process: all memory is in place */
 };
 
-/* From the caller to the keeper and to the pager process. */
+/* From the caller to the keeper. */
 enum wire_command_type {
 	WIRE_RESTORED, /* pid: the root of the restored tree */
 	WIRE_END,      /* kill the tree unless all its memory is in, and end */
@@ -67,6 +98,7 @@ struct wire_held {
 enum wire_news_type {
 	WIRE_UFFD,     /* a task's userfaultfd; pid: as in the image; fd: in the shared table */
 	WIRE_FINISHED, /* CRIU's word came */
+	WIRE_ROOT,     /* pid: the root of the restored tree */
 };
 
 struct wire_news {

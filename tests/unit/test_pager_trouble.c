@@ -338,20 +338,6 @@ static void test_store_that_stays_away(void **state)
 
 /* ---- processes that are killed ---- */
 
-static void test_killed_pager_process(void **state)
-{
-	struct fixture *f = *state;
-
-	make_checkpoint(f, 1, PAGES, 0);
-	f->control->pages_open = 2500000;
-	restore_all(f, PAGER_NOW, read_slowly);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	kill_process(pager_pid());
-	expect_failure(f, FREM_FAILED, "pager process ended: signal 9");
-	assert_int_equal(task_status(f, 0), KILLED);
-	assert_int_equal(f->control->bad, 0);
-}
-
 static void test_killed_keeper(void **state)
 {
 	struct fixture *f = *state;
@@ -383,7 +369,7 @@ static void test_both_killed(void **state)
 	task_status(f, 0);
 }
 
-/* Children that a program forks while its pager dies die with it, however deep. */
+/* Children that a program forks while the keeper dies die with it, however deep. */
 static int fork_for_ever(struct fixture *f)
 {
 	for (uint64_t i = 0;; i = (i + 37) % f->pages) {
@@ -398,7 +384,7 @@ static int fork_for_ever(struct fixture *f)
 	}
 }
 
-static void test_killed_at_any_moment(void **state)
+static void test_keeper_killed_at_any_moment(void **state)
 {
 	struct fixture *f = *state;
 
@@ -411,7 +397,7 @@ static void test_killed_at_any_moment(void **state)
 		f->control->pages_open = 2500000;
 		restore_all(f, PAGER_NOW, i % 2 ? fork_for_ever : read_all);
 		usleep(i * 1700);
-		kill_process(i % 4 < 3 ? pager_pid() : keeper_pid());
+		kill_process(keeper_pid());
 		do
 			assert_true(event_within(f, WAIT_MS, &e));
 		while (e.type != PAGER_EVENT_FAILED);
@@ -449,8 +435,8 @@ static void test_resume_waits_for_the_keeper(void **state)
 	}
 	finish_restore(f);
 	assert_true(clock_ms_since(start) >= 250);
-	kill_process(pager_pid());
-	expect_failure(f, FREM_FAILED, "pager process ended");
+	kill_process(keeper);
+	expect_failure(f, FREM_FAILED, "keeper");
 	assert_int_equal(task_status(f, 0), KILLED);
 	assert_int_equal(f->control->bad, 0);
 	waitpid(waker, NULL, 0);
@@ -466,9 +452,9 @@ static void test_killed_during_the_restore(void **state)
 	expect_event(f, PAGER_EVENT_READY, NULL);
 	f->control->go = 1;
 	start_task(f, 0, read_all);
-	kill_process(pager_pid());
+	kill_process(keeper_pid());
 	/* its pid is not the image's here, so that it cannot be found: it waits for its memory */
-	expect_failure(f, FREM_FAILED, "pager process ended");
+	expect_failure(f, FREM_FAILED, "keeper");
 	assert_int_equal(waitpid(f->task[0], NULL, WNOHANG), 0);
 	assert_int_equal(f->control->bad, 0);
 	kill_process(f->task[0]); /* as CRIU does, whose connection was closed */
@@ -518,10 +504,9 @@ int main(void)
 		PAGER_TEST(test_full_disk),
 		PAGER_TEST(test_store_that_comes_back),
 		PAGER_TEST(test_store_that_stays_away),
-		PAGER_TEST(test_killed_pager_process),
 		PAGER_TEST(test_killed_keeper),
 		PAGER_TEST(test_both_killed),
-		PAGER_TEST(test_killed_at_any_moment),
+		PAGER_TEST(test_keeper_killed_at_any_moment),
 		PAGER_TEST(test_resume_waits_for_the_keeper),
 		PAGER_TEST(test_killed_during_the_restore),
 		PAGER_TEST(test_free_ends_the_job),

@@ -3,11 +3,11 @@
  * The pager brings a checkpoint's memory from the store into a tree that CRIU restores.
  *
  * pager_start() forks two processes. The keeper listens on CRIU's lazy-pages.socket, holds a
- * duplicate of every userfaultfd, and hands them on; if the pager process dies before all memory is
- * in, the keeper kills the tree (a closed userfaultfd would let missing pages read as zero). The
- * pager process does all that needs the network: it fetches manifest, head and touch at once,
- * writes the image directory, serves faults and fills the rest. The caller drives CRIU and only
- * sees events.
+ * duplicate of every userfaultfd, and hands them on; if the pager process is killed before all
+ * memory is in, the keeper starts another one that goes on, and where that is not possible, it
+ * kills the tree (a closed userfaultfd would let missing pages read as zero). The pager process
+ * does all that needs the network: it fetches manifest, head and touch at once, writes the image
+ * directory, serves faults and fills the rest. The caller drives CRIU and only sees events.
  *
  * How to use it. Wait for PAGER_EVENT_READY, have CRIU restore with lazy pages, and in its
  * pre-resume hook call pager_restored(), in PAGER_TOUCH_SET then wait for PAGER_EVENT_TOUCHED, and

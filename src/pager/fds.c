@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fds.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "uffd.h"
+
+void fds_done(struct fds *f)
+{
+	free(f->fd);
+	*f = (struct fds){0};
+}
+
+int fds_add(struct fds *f, int fd)
+{
+	if (fd < 0)
+		return 0;
+	if (f->n == f->cap) {
+		size_t cap = f->cap ? 2 * f->cap : 32;
+		int *more = realloc(f->fd, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		f->fd = more;
+		f->cap = cap;
+	}
+	f->fd[f->n++] = fd;
+	return 0;
+}
+
+int fds_add_open(struct fds *f)
+{
+	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
+	struct dirent *d;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	while (r == 0 && (d = readdir(dir))) {
+		int fd = (int)strtol(d->d_name, NULL, 10);
+
+		if (isdigit((unsigned char)d->d_name[0]) && fd != dirfd(dir))
+			r = fds_add(f, fd);
+	}
+	return r;
+}
+
+static bool has(const struct fds *f, int fd)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->fd[i] == fd)
+			return true;
+	return false;
+}
+
+int fds_close_others(const struct fds *keep)
+{
+	struct fds now = {0};
+	int r = fds_add_open(&now);
+
+	for (size_t i = 0; r == 0 && i < now.n; i++)
+		if (!has(keep, now.fd[i]) && !uffd_is(now.fd[i]))
+			close(now.fd[i]);
+	fds_done(&now);
+	return r;
+}
