@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "checks.h"
 #include "criu/image_dir.h"
 #include "encode.h"
 #include "find_checkpoint.h"
@@ -80,6 +81,8 @@ int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_opti
 	if (c->store)
 		handover_request_init(&job->claim, o->pid, c->store, o->name);
 	r = process_need_root(err);
+	if (r == 0)
+		r = check_need(check_privileges, err);
 	if (r == 0)
 		r = check_process(o->pid, err);
 	if (r == 0)

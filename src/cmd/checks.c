@@ -46,6 +46,16 @@ void check_say(struct check *c, enum check_state state, const char *hint, const 
 	va_end(ap);
 }
 
+int check_need(void (*look)(struct check *), struct frem_error *err)
+{
+	struct check c = {0};
+
+	look(&c);
+	if (c.state != CHECK_MISSING)
+		return 0;
+	return frem_hint(err, frem_fail(err, FREM_UNABLE, 0, "%s", c.text), "%s", c.hint);
+}
+
 /* The names of the bits that `has` lacks, separated by ", "; "" where it has all. */
 static void name_missing(const struct named_bit *bits, size_t n, uint64_t has, char *out,
 			 size_t size)
@@ -188,7 +198,7 @@ void check_userfaultfd(struct check *ret)
 	if (r < 0) {
 		check_say(ret, CHECK_MISSING,
 			  r == -EPERM	 ? "run frem as root; in a container, allow userfaultfd in "
-					   "its seccomp profile"
+					   "its seccomp profile; `--resume full` does without it"
 			  : r == -ENOSYS ? "use a kernel built with CONFIG_USERFAULTFD"
 					 : NULL,
 			  "opening a userfaultfd: %s", strerror(-r));

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/error.h"
+
 enum check_state {
 	CHECK_OK,
 	CHECK_DEGRADED, /* works, with less */
@@ -26,6 +28,9 @@ void check_kernel(struct check *ret);
 void check_userfaultfd(struct check *ret);
 void check_run_directory(struct check *ret);
 void check_limits(struct check *ret);
+
+/* Fails with FREM_UNABLE, text and hint, where the check finds that something is missing. */
+int check_need(void (*look)(struct check *), struct frem_error *err);
 
 /* Sets state, text and hint (NULL: none). */
 void check_say(struct check *c, enum check_state state, const char *hint, const char *fmt, ...)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "checks.h"
 #include "find_checkpoint.h"
 #include "format/manifest.h"
 #include "interrupt.h"
@@ -57,6 +58,10 @@ int restart_job_new(const struct restart_options *o, uint64_t started_ns, struct
 	job->started_ns = started_ns;
 	job->images_fd = job->work_fd = job->recording_fd = -1;
 	r = process_need_root(err);
+	if (r == 0)
+		r = check_need(check_privileges, err);
+	if (r == 0 && o->mode != PAGER_FULL)
+		r = check_need(check_userfaultfd, err);
 	if (r == 0)
 		r = find_number(job, err);
 	if (r == 0)
