@@ -2,6 +2,8 @@
 """Bad input: one clear line, the right exit code, and nothing lost."""
 
 import ctypes
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -16,6 +18,7 @@ from fremtest import DAMAGED, FAILED, FREM, NOT_FOUND, REFUSED, STORE, UNABLE, U
 from lab import wait_until
 
 UNREACHABLE = "http://127.0.0.1:1"
+USERFAULTFD = {"x86_64": 323, "aarch64": 282}[os.uname().machine]
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +140,7 @@ def test_itself(frem, store_dir):
 
 def test_criu_refuses(frem, store_dir, victim):
     """CRIU's own words are passed on below the error, and the program goes on."""
-    number = {"x86_64": 323, "aarch64": 282}[os.uname().machine]
-    userfaultfd = ctypes.CDLL(None).syscall(number, 0)
+    userfaultfd = ctypes.CDLL(None).syscall(USERFAULTFD, 0)
     assert userfaultfd >= 0
     try:
         v = victim("tcp_echo", pass_fds=(userfaultfd,))  # no CRIU can save one
@@ -369,6 +371,56 @@ def test_missing_touch_set(copy):
     there.finish(restart)
 
 
+def rewrite_manifest(store, **members):
+    """Another manifest, in itself right: docs/format.md says what its digest is of."""
+
+    def canonical(document):
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    path = os.path.join(store, "job", "1", "manifest")
+    with open(path, encoding="utf-8") as f:
+        document = {**json.load(f), **members}
+    del document["digest"]
+    digest = hashlib.blake2b(canonical(document).encode(), digest_size=32)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(canonical({**document, "digest": digest.hexdigest()}) + "\n")
+
+
+def test_newer_format(copy):
+    there, v, store = copy
+    rewrite_manifest(store, version=99)
+    for command in ("restart", "show"):
+        error = there.refuse(DAMAGED, command, "job@1")
+        assert "newer frem" in error and "99" in error
+    assert not fremtest.is_alive(v.pid)
+
+
+def test_touch_set_of_another_checkpoint(copy):
+    """It is bound to the manifest's digest: a restart does without, and says so."""
+    there, v, store = copy
+    rewrite_manifest(store, created=1)
+    restart = there.restart("job")
+    v.restarted(restart)
+    v.verify()
+    v.kill()
+    result = there.finish(restart)
+    assert "another checkpoint" in result.err, result
+
+
+def test_object_that_shrinks_while_it_is_read(frem, hosts, copy):
+    """What is missing all of a sudden is damage, and ends the job."""
+    _, v, store = copy
+    both = hosts(10, 10)
+    with lab.Served(store, both.ip_a, both.a) as served:
+        there = frem.at(served.url, namespace=both.b)
+        restart = there.restart("job", "--record", "off")
+        v.restarted(restart, 20)
+        damage(store, "pages", "truncated")
+        error = one_line(there.finish(restart, 60), DAMAGED)
+        assert "pages" in error and "offset" in error
+    assert not fremtest.is_alive(v.pid)
+
+
 @pytest.mark.parametrize("name", ["manifest", "touch"])
 def test_hostile_object(copy, name):
     """Rubbish of any kind is damage, not a crash."""
@@ -414,6 +466,69 @@ def test_unusable_criu(copy, victim, tmp_path, which):
     assert not fremtest.is_alive(saved_program.pid)
     there.run("check", code=UNABLE)
     assert [c["name"] for c in there.json("list")] == ["job"]
+
+
+class Filter(ctypes.Structure):
+    """struct sock_filter"""
+
+    _fields_ = [
+        ("code", ctypes.c_ushort),
+        ("jt", ctypes.c_ubyte),
+        ("jf", ctypes.c_ubyte),
+        ("k", ctypes.c_uint),
+    ]
+
+
+class FilterProgram(ctypes.Structure):
+    """struct sock_fprog"""
+
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Filter))]
+
+
+def forbid(number):
+    """A function for preexec_fn: that system call says EPERM from then on."""
+    filters = (Filter * 4)(
+        Filter(0x20, 0, 0, 0),  # load the number
+        Filter(0x15, 0, 1, number),
+        Filter(0x06, 0, 0, 0x00050001),  # SECCOMP_RET_ERRNO | EPERM
+        Filter(0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    )
+    program = FilterProgram(4, filters)
+
+    def enter():
+        libc = ctypes.CDLL(None)
+        assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+        assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0  # PR_SET_SECCOMP
+
+    return enter
+
+
+def test_userfaultfd_forbidden(copy):
+    """As in many containers: a lazy restart cannot be, and the full one still can."""
+    there, v, _ = copy
+    enter = forbid(USERFAULTFD)
+    for mode in ("now", "touch-set"):
+        restart = there.restart("job", "--resume", mode, preexec_fn=enter)
+        error = one_line(there.finish(restart), UNABLE)
+        assert "userfaultfd" in error
+    assert not fremtest.is_alive(v.pid)
+    restart = there.restart("job", "--resume", "full", preexec_fn=enter)
+    v.restarted(restart)
+    v.verify()
+    v.kill()
+    there.finish(restart)
+
+
+def test_no_right_to_trace(copy):
+    """Without CAP_SYS_PTRACE, which containers lack, too."""
+    there, v, store = copy
+    command = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all", FREM, "--store", store]
+    done = subprocess.run(
+        [*command, "restart", "job"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode in (UNABLE, REFUSED), done
+    assert [x for x in done.stderr.splitlines() if x.startswith("frem: ")], done
+    assert not fremtest.is_alive(v.pid)
 
 
 @pytest.fixture
