@@ -245,11 +245,12 @@ int main(int argc, char **argv)
 	       "mappings", "maps MB", "all MB", "allowed", "make ms", "order ms", "find ns",
 	       "locate ns", "place ns", "sweep ms", "fork ms", "move us", "drop us");
 	for (int i = 0; i < n; i++) {
-		double gb;
-		size_t tasks, mappings;
+		char *end;
+		double gb = strtod(rows[i], &end);
+		size_t tasks = *end == '/' ? strtoul(end + 1, &end, 10) : 0;
+		size_t mappings = *end == '/' ? strtoul(end + 1, &end, 10) : 0;
 
-		if (sscanf(rows[i], "%lf/%zu/%zu", &gb, &tasks, &mappings) != 3 || gb <= 0 ||
-		    tasks == 0 || mappings < tasks)
+		if (*end || gb <= 0 || tasks == 0 || mappings < tasks)
 			die("usage: map_size [GB/PROCESSES/MAPPINGS]...");
 		measure(gb, tasks, mappings);
 	}

@@ -22,8 +22,8 @@ static long swapped_out(void)
 	long kb = 0;
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "VmSwap: %ld", &kb) == 1)
-			break;
+		if (!strncmp(line, "VmSwap:", 7))
+			kb = strtol(line + 7, NULL, 10);
 	if (f)
 		fclose(f);
 	return kb * 1024;
