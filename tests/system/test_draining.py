@@ -7,7 +7,7 @@ import signal
 import fremtest
 from fremtest import lab
 
-MEGABYTES = 12
+MEGABYTES = 9
 
 
 class Generations:

@@ -123,7 +123,7 @@ def largest_mapping(pid):
 
 def test_memory_seen_from_outside(frem, victim, hosts, store_dir):
     """A debugger sees what is right, or is refused; it never sees zeros for what has not come."""
-    v = victim("touch_tenth", 10)
+    v = victim("touch_tenth", 5)
     start, end = largest_mapping(v.pid)
     pages = random.Random(1).sample(range(start, end, PAGE), 20)
     frem.at(store_dir).checkpoint(v, "job", "--window", "off")
