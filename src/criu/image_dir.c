@@ -175,8 +175,14 @@ int image_dir_pack(int dirfd, const struct image_map *map, const struct frame_in
 {
 	_cleanup_(names_done) struct names names = {0};
 	_cleanup_head_writer_ struct head_writer *w = NULL;
-	int r = head_writer_new(&w, err);
+	int r;
 
+	if (map->parent_pages)
+		return frem_fail(err, FREM_DAMAGED, 0,
+				 "%" PRIu64 " pages of the image are in a parent image "
+				 "(not supported)",
+				 map->parent_pages);
+	r = head_writer_new(&w, err);
 	if (r == 0)
 		r = read_names(dirfd, &names, err);
 	for (size_t i = 0; r == 0 && i < names.n; i++)

@@ -119,15 +119,20 @@ static int take_entry(struct reader *rd, struct image_task *t, struct pagemap *p
 	if (pages == 0 || pages > FRAME_PAGES_LIMIT - rd->total || e->vaddr >= ADDRESS_LIMIT ||
 	    pages > (ADDRESS_LIMIT - e->vaddr) / PAGE_BYTES)
 		return image_file_damaged(&pm->file, err, "a range of impossible size");
-	if (flags & PE_PARENT)
-		return image_file_damaged(&pm->file, err,
-					  "pages that are in a parent image (not supported)");
-	if (!(flags & PE_PRESENT))
-		return image_file_damaged(&pm->file, err, "pages that are not in the image");
 	rd->total += pages;
+	pm->next_address = e->vaddr + pages * PAGE_BYTES;
+	if (flags == PE_PARENT) {
+		rd->map->parent_pages += pages;
+		return 0;
+	}
+	if (flags & PE_PARENT)
+		return image_file_damaged(&pm->file, err, "pages that are here and in a parent");
+	if (!(flags & PE_PRESENT))
+		return frem_hint(
+			err, image_file_damaged(&pm->file, err, "pages that are not in the image"),
+			"the memory of a 'criu dump --lazy-pages' is with its page server");
 	r = t && (flags & PE_LAZY) ? add_lazy(rd, t, pm, e->vaddr, pages, err)
 				   : add_eager(rd, pm, pages, err);
-	pm->next_address = e->vaddr + pages * PAGE_BYTES;
 	pm->offset += pages * PAGE_BYTES;
 	return r;
 }

@@ -296,7 +296,9 @@ static void hostile_pagemaps(void **state)
 		{{{0x4000, UINT64_C(1) << 52, PRESENT}, {0x5000, 1, PRESENT}}, "impossible size"},
 		{{{UINT64_C(1) << 57, 1, PRESENT}, {UINT64_C(1) << 60, 1, PRESENT}},
 		 "impossible size"},
-		{{{0x4000, 1, PRESENT}, {0x5000, 1, PARENT}}, "parent"},
+		{{{0x4000, 1, PRESENT}, {0x5000, 1, PARENT | PRESENT}}, "parent"},
+		{{{0x4000, 1, PRESENT}, {0x5000, 1, PARENT | LAZY}}, "parent"},
+		{{{0x4000, 2, PARENT}, {0x5000, 1, PRESENT}}, "overlapping"},
 		{{{0x4000, 1, LAZY}, {0x5000, 1, PRESENT}}, "not in the image"},
 	};
 	struct image *im = *state;
@@ -309,6 +311,28 @@ static void hostile_pagemaps(void **state)
 	/* two tasks in one pages file */
 	write_pagemap(im, "pagemap-10.img", 1, (const struct range[]){{0, 5, PRESENT}}, 1);
 	assert_damaged(im, "share 'pages-1.img'");
+}
+
+/* They take no place in the pages file, and no number. They cannot be part of a checkpoint. */
+static void pages_of_a_parent(void **state)
+{
+	static const struct range ranges[] = {
+		{0x4000, 1, PRESENT}, {0x5000, 3, PARENT}, {0x8000, 2, LAZY | PRESENT}};
+	_cleanup_buffer_ struct buffer head = {0};
+	_cleanup_frame_index_ struct frame_index *index = NULL;
+	struct image *im = *state;
+	const struct image_extent *x;
+
+	write_pagemap(im, "pagemap-10.img", 2, ranges, 3);
+	read_map(im);
+	assert_int_equal(im->map->parent_pages, 3);
+	assert_int_equal(im->map->tasks[0].lazy_pages, 2);
+	x = image_task_find(&im->map->tasks[0], 0x8000);
+	assert_non_null(x);
+	assert_int_equal(x->file_offset, PAGE_BYTES);
+	assert_int_equal(frame_index_new(im->map->lazy_pages, &index, &im->err), 0);
+	assert_true(image_dir_pack(im->fd, im->map, index, &head, &im->err) < 0);
+	assert_non_null(strstr(im->err.text, "parent image"));
 }
 
 static void broken_files(void **state)
@@ -595,6 +619,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IMAGE_TEST(lazy_pages_are_numbered),
 		IMAGE_TEST(hostile_pagemaps),
+		IMAGE_TEST(pages_of_a_parent),
 		IMAGE_TEST(broken_files),
 		IMAGE_TEST(flipped_bits),
 		IMAGE_TEST(many_extents_are_fast),

@@ -4,7 +4,8 @@
  *
  * Lazy pages (pagemap entries with PE_LAZY | PE_PRESENT) are numbered from 0: tasks in the order of
  * pstree.img, within a task by address. This lazy page number is their place in the `pages` object
- * and their name in the touch set. All other present pages are eager. Addresses are bytes.
+ * and their name in the touch set. All other present pages are eager. Pages of a parent image
+ * (PE_PARENT) are never lazy: CRIU takes them from there. Addresses are bytes.
  */
 #ifndef FREM_CRIU_IMAGE_MAP_H
 #define FREM_CRIU_IMAGE_MAP_H
@@ -50,10 +51,11 @@ struct image_map {
 	size_t n_eager;
 	uint64_t lazy_pages;
 	uint64_t eager_pages;
+	uint64_t parent_pages; /* not in this image but in its parent */
 };
 
 /* Reads pstree.img, core-*.img and every pagemap-*.img below dirfd. Error: FREM_DAMAGED, naming the
- * image file; parent images (PE_PARENT) are refused. */
+ * image file. */
 int image_map_read(int dirfd, struct image_map **ret, struct frem_error *err);
 void image_map_free(struct image_map *m);
 
