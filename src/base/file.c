@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -164,6 +165,20 @@ void file_let_go_of_streams(void)
 		dup2(null, fd);
 	if (null > 2)
 		close(null);
+}
+
+void file_let_go_of_inherited(void)
+{
+	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
+	struct dirent *d;
+
+	while (fds && (d = readdir(fds))) {
+		int fd = (int)strtol(d->d_name, NULL, 10);
+		int flags = fd > 2 ? fcntl(fd, F_GETFD) : -1;
+
+		if (flags >= 0 && !(flags & FD_CLOEXEC))
+			close(fd);
+	}
 }
 
 void file_raise_nofile(void)

@@ -311,10 +311,17 @@ static int decode(struct engine *e, const struct item *i, struct batch *b, struc
 	const struct frame_index *x = pages ? e->loaded.index : t->index;
 	const struct frame_entry *entry = &x->entries[i->frame];
 	struct frem_error why;
-	int r = pages ? frame_decode(e->codec, entry, b->n, i->data, i->n, e->raw, &why)
-		      : frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH, t->frames_offset,
-					 i->data, i->n, e->raw, &why);
+	int r;
 
+	if (e->loaded.local && pages) {
+		r = local_read(e->loaded.local, i->frame, e->raw, &b->zero, err);
+		b->raw = e->raw;
+		lanes_good(e->lanes, i->frame);
+		return r < 0 ? r : 1;
+	}
+	r = pages ? frame_decode(e->codec, entry, b->n, i->data, i->n, e->raw, &why)
+		  : frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH, t->frames_offset, i->data,
+				     i->n, e->raw, &why);
 	if (r < 0 && why.code != FREM_DAMAGED) {
 		*err = why;
 		return r;

@@ -5,8 +5,9 @@
  *
  * Why memory is always right.
  *
- * 1. A page is put in place once, with bytes whose digest was checked, at the address that the
- *    space's map gives for it. UFFDIO_COPY never overwrites: what a program wrote stays.
+ * 1. A page is put in place once, at the address that the space's map gives for it, with bytes
+ *    whose digest was checked, or that were read from the image directory that CRIU restores.
+ *    UFFDIO_COPY never overwrites: what a program wrote stays.
  * 2. The map is never behind the program. A thread that forks, unmaps, moves or discards memory
  *    counts itself in the userfaultfd before it does so, and out only after its event was read; in
  *    between UFFDIO_COPY and UFFDIO_ZEROPAGE say EAGAIN. So a copy that succeeds was made with
@@ -149,7 +150,7 @@ static int hear_keeper(struct engine *e, struct frem_error *err)
 			deliver_held_all(e);
 		} else if (n.type == WIRE_ROOT) {
 			job_tree_set_root(&e->tree, n.pid);
-		} else if (job_tree_add_seen(&e->tree, n.pid) < 0) {
+		} else if (job_tree_add_seen(&e->tree, n.pid, n.task) < 0) {
 			r = frem_oom(err);
 		} else {
 			r = members_arrived(e, n.pid, n.fd, err);
@@ -221,16 +222,16 @@ static int start_fetching(struct engine *e, struct frem_error *err)
 {
 	struct touch_stream_options o = {
 		.id = &e->o->id, .arrived = &e->arrived, .bytes = &e->stats->bytes_touch};
-	int r = store_open(e->o->store, &e->store, err);
+	int r = e->o->store ? store_open(e->o->store, &e->store, err) : 0;
 
-	if (r == 0 && e->o->store_timeout_set)
+	if (r == 0 && e->store && e->o->store_timeout_set)
 		store_set_timeout(e->store, e->o->store_timeout_ms);
-	if (r == 0)
+	if (r == 0 && e->store)
 		r = fetcher_new(e->store, &e->fetcher, err);
 	if (r == 0 && !e->ends->again)
 		r = load_start(e->fetcher, e->o, &e->load, err);
 	o.fetcher = e->fetcher;
-	if (r == 0 && e->o->mode != PAGER_FULL)
+	if (r == 0 && e->fetcher && e->o->mode != PAGER_FULL)
 		r = touch_stream_start(&o, &e->touch, err);
 	return r;
 }
@@ -244,10 +245,12 @@ static int start_lanes(struct engine *e, struct frem_error *err)
 				  .wanted = engine_frame_wanted,
 				  .arg = e,
 				  .arrived = &e->arrived,
-				  .stats = e->stats};
+				  .stats = e->stats,
+				  .local = e->loaded.local != NULL};
 	size_t frames = e->loaded.index->frames;
 
-	name_key(&e->o->id, OBJECT_PAGES, e->pages_key);
+	if (e->store)
+		name_key(&e->o->id, OBJECT_PAGES, e->pages_key);
 	e->held_pages = calloc(frames + 1, sizeof(*e->held_pages));
 	e->written = calloc(frames / 64 + 1, sizeof(*e->written));
 	if (!e->held_pages || !e->written)
@@ -272,8 +275,9 @@ static int loaded(struct engine *e, struct frem_error *err)
 
 	load_free(e->load);
 	e->load = NULL;
-	e->stats->pages_total = m->lazy_pages;
-	e->stats->bytes_total += m->head.size + m->pages.size;
+	e->stats->pages_total = e->loaded.index->pages;
+	if (m)
+		e->stats->bytes_total += m->head.size + m->pages.size;
 	if (e->o->mode != PAGER_FULL) {
 		r = members_make(e, err);
 		if (r == 0)
@@ -393,9 +397,12 @@ static bool touch_over(const struct engine *e)
 	return !e->touch || touch_stream_ended(e->touch);
 }
 
-/* What is fetched before CRIU's word has to be held. */
+/* What is fetched before CRIU's word has to be held. To read ahead on this machine of what cannot
+ * be used yet gains nothing. */
 static bool bulk_may_go(const struct engine *e)
 {
+	if (e->loaded.local)
+		return e->finished && TAILQ_EMPTY(&e->held);
 	return e->o->mode == PAGER_FULL || e->finished || e->held_bytes < HELD_EARLY;
 }
 
@@ -423,6 +430,8 @@ static void step_stats(struct engine *e)
 	uint64_t now = clock_ns();
 	struct fetcher_stats s;
 
+	if (!e->fetcher)
+		return;
 	fetcher_get_stats(e->fetcher, &s);
 	if (e->fetching)
 		e->fetching_ns += now - e->stats_ns;
@@ -479,19 +488,39 @@ static int least(int a, int b)
 	return a < 0 ? b : b < 0 || a < b ? a : b;
 }
 
+/* Frames that are on this machine are handed out a few at a time: the next ones at once. */
+static bool goes_on(const struct engine *e)
+{
+	return e->loaded.local && bulk_may_go(e) && !lanes_idle(e->lanes);
+}
+
 static int timeout_of(const struct engine *e)
 {
 	int ms = e->busy ? BUSY_MS : TICK_MS;
 
+	if (goes_on(e) || (e->load && !e->fetcher))
+		return 0;
 	ms = least(ms, faults_timeout(e));
 	ms = least(ms, recorder_timeout(e));
 	return e->new_faults && !e->busy ? 0 : ms;
 }
 
-static int step(struct engine *e, struct frem_error *err)
+/* Until a fetch moves, something is to be heard, or something is due. */
+static int wait_for_news(struct engine *e, struct frem_error *err)
 {
 	struct pollfd fd = {.fd = e->epoll_fd, .events = POLLIN};
-	int r = fetcher_run(e->fetcher, &fd, 1, timeout_of(e), err);
+	int ms = timeout_of(e);
+
+	if (e->fetcher)
+		return fetcher_run(e->fetcher, &fd, 1, ms, err);
+	if (poll(&fd, 1, ms) < 0 && errno != EINTR)
+		return frem_fail(err, FREM_FAILED, errno, "waiting for events");
+	return 0;
+}
+
+static int step(struct engine *e, struct frem_error *err)
+{
+	int r = wait_for_news(e, err);
 
 	if (r == 0)
 		r = engine_poll(e, 0, err);

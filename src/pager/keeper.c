@@ -52,6 +52,7 @@ struct keeper {
 static int listen_for_criu(struct keeper *k, struct frem_error *err)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int on = 1;
 
 	if (k->o->mode == PAGER_FULL)
 		return 0;
@@ -59,6 +60,7 @@ static int listen_for_criu(struct keeper *k, struct frem_error *err)
 	k->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (k->listener < 0)
 		return frem_fail(err, FREM_FAILED, errno, "making a socket");
+	setsockopt(k->listener, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)); /* for receive() */
 	unlinkat(k->o->work_fd, WIRE_SOCKET, 0);
 	if (bind(k->listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(k->listener, 1) < 0)
 		return frem_fail(err, FREM_FAILED, errno, "listening on '%s'", WIRE_SOCKET);
@@ -99,12 +101,12 @@ static void tell_pager(struct keeper *k, const struct wire_news *n)
 	}
 }
 
-/* One message of CRIU's: n bytes, and a descriptor where one comes with them. Returns what recvmsg
- * says. */
-static ssize_t receive(int fd, void *data, size_t n, int *ret_fd)
+/* One message of CRIU's: n bytes, a descriptor where one comes with them, and the sender, which is
+ * the task that speaks of itself. Returns what recvmsg says. */
+static ssize_t receive(int fd, void *data, size_t n, int *ret_fd, struct ucred *ret_sender)
 {
 	union {
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {.iov_base = data, .iov_len = n};
@@ -117,9 +119,12 @@ static ssize_t receive(int fd, void *data, size_t n, int *ret_fd)
 	do
 		got = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
-	for (struct cmsghdr *c = got < 0 ? NULL : CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+	for (struct cmsghdr *c = got < 0 ? NULL : CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
 			memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
+			memcpy(ret_sender, CMSG_DATA(c), sizeof(*ret_sender));
+	}
 	return got;
 }
 
@@ -131,12 +136,37 @@ static void tell_caller(struct keeper *k)
 		send(k->ends->keeper_cmd, &held, sizeof(held), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* Nobody but CRIU drives this restore: the caller has nothing to tell about it. */
+static bool stands_alone(const struct keeper *k)
+{
+	return !k->o->store;
+}
+
+static void learn_root(struct keeper *k, pid_t root)
+{
+	struct wire_news news = {.type = WIRE_ROOT, .pid = root};
+
+	job_tree_set_root(&k->tree, root);
+	tell_pager(k, &news);
+}
+
+/* Of the tasks that have sent their userfaultfds. */
+static void find_root(struct keeper *k)
+{
+	pid_t root = job_tree_top(&k->tree);
+
+	if (root)
+		learn_root(k, root);
+}
+
 /* A pid, a zombie's negative pid, or the word that ends the restore. */
-static int take_number(struct keeper *k, int32_t number)
+static int take_number(struct keeper *k, int32_t number, pid_t sender)
 {
 	struct wire_news news = {.type = WIRE_FINISHED};
 
 	if (number == WIRE_RESTORE_FINISHED) {
+		if (stands_alone(k))
+			find_root(k);
 		tell_pager(k, &news);
 		k->finished = true;
 		tell_caller(k);
@@ -145,7 +175,7 @@ static int take_number(struct keeper *k, int32_t number)
 	if (number <= 0)
 		return 0;
 	k->uffd_of = number;
-	return job_tree_add_seen(&k->tree, number);
+	return job_tree_add_seen(&k->tree, number, sender);
 }
 
 /* For a later pager process. */
@@ -164,9 +194,9 @@ static int note_uffd(struct keeper *k, const struct wire_news *news)
 	return 0;
 }
 
-static int take_uffd(struct keeper *k, int fd)
+static int take_uffd(struct keeper *k, int fd, pid_t sender)
 {
-	struct wire_news news = {.type = WIRE_UFFD, .pid = k->uffd_of, .fd = fd};
+	struct wire_news news = {.type = WIRE_UFFD, .pid = k->uffd_of, .fd = fd, .task = sender};
 
 	if (fd < 0)
 		return -EPROTO;
@@ -178,20 +208,21 @@ static int take_uffd(struct keeper *k, int fd)
 
 static void hear_criu(struct keeper *k)
 {
+	struct ucred sender = {0};
 	int32_t number;
 	int fd = -1, r = 0;
 	ssize_t n;
 
 	/* CRIU sends one filler byte with a descriptor */
-	n = receive(k->criu, &number, k->uffd_of ? 1 : sizeof(number), &fd);
+	n = receive(k->criu, &number, k->uffd_of ? 1 : sizeof(number), &fd, &sender);
 	if (n <= 0) {
 		close(take_fd(&k->criu));
 		return;
 	}
 	if (k->uffd_of)
-		r = take_uffd(k, fd);
+		r = take_uffd(k, fd, sender.pid);
 	else if (n == sizeof(number))
-		r = take_number(k, number);
+		r = take_number(k, number, sender.pid);
 	else
 		r = -EPROTO;
 	/* a closed connection makes CRIU give the restore up */
@@ -251,10 +282,7 @@ static void hear_caller(struct keeper *k)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
-		struct wire_news news = {.type = WIRE_ROOT, .pid = c.pid};
-
-		job_tree_set_root(&k->tree, c.pid);
-		tell_pager(k, &news);
+		learn_root(k, c.pid);
 		tell_caller(k);
 		return;
 	}
@@ -455,6 +483,18 @@ static void pager_ended(struct keeper *k)
 	abandon(k, &err);
 }
 
+/* CRIU broke off. Where there is a caller that drives it, that is the caller's to say. */
+static void look_after_criu(struct keeper *k)
+{
+	struct frem_error err = {0};
+
+	if (!stands_alone(k) || k->criu >= 0 || k->finished)
+		return;
+	frem_fail(&err, FREM_REFUSED, 0, "criu has ended the restore early");
+	kill_pager(k);
+	abandon(k, &err);
+}
+
 static _Noreturn void keep(struct keeper *k)
 {
 	for (;;) {
@@ -471,8 +511,10 @@ static _Noreturn void keep(struct keeper *k)
 			hear_caller(k);
 		if (fds[2].revents)
 			accept_criu(k);
-		if (fds[3].revents)
+		if (fds[3].revents) {
 			hear_criu(k);
+			look_after_criu(k);
+		}
 		if (fds[0].revents)
 			pager_ended(k);
 	}
@@ -494,6 +536,7 @@ _Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *sh
 	report_start(ends->events);
 	become_daemon("frem-keeper");
 	let_go_of_terminal();
+	file_let_go_of_inherited();
 	file_raise_nofile();
 	if (fds_add_open(&k.inherited) < 0)
 		fds_done(&k.inherited);

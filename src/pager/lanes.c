@@ -11,6 +11,7 @@
 /* Demand fetches at once, each a descriptor of a local store; more faults than that wait for one of
  * them to end. */
 #define DEMAND_MAX 32u
+#define LOCAL_CHUNK (UINT64_C(1) << 20)
 
 /* A fetch of consecutive frames. */
 struct transfer {
@@ -177,7 +178,7 @@ static int collect(struct transfer *t)
 	size_t used = 0;
 
 	while (t->next < t->end) {
-		size_t n = l->o.index->entries[t->next].stored;
+		size_t n = l->o.local ? 0 : l->o.index->entries[t->next].stored;
 		struct item *i;
 
 		if (t->in.len - used < n)
@@ -185,7 +186,10 @@ static int collect(struct transfer *t)
 		i = item_new(ITEM_PAGES, t->next, t->in.data + used, n);
 		if (!i)
 			return -ENOMEM;
-		TAILQ_INSERT_TAIL(l->o.arrived, i, link);
+		if (t->demand)
+			TAILQ_INSERT_HEAD(l->o.arrived, i, link);
+		else
+			TAILQ_INSERT_TAIL(l->o.arrived, i, link);
 		l->sources[t->next] = sources;
 		used += n;
 		t->next++;
@@ -231,6 +235,8 @@ static int start(struct lanes *l, size_t first, size_t end, const struct single 
 				    .arg = t,
 				    .urgent = s != NULL,
 				    .avoid = s ? s->avoid : 0};
+	/* frames of nothing but zero pages take no bytes */
+	bool here = l->o.local || req.len == 0;
 	int r;
 
 	if (!t)
@@ -239,11 +245,10 @@ static int start(struct lanes *l, size_t first, size_t end, const struct single 
 		.lanes = l, .first = first, .next = first, .end = end, .demand = s != NULL};
 	TAILQ_INSERT_TAIL(&l->transfers, t, link);
 	l->n_demand += t->demand;
-	/* frames of nothing but zero pages take no bytes: they are here already */
-	r = req.len	     ? fetcher_start(l->o.fetcher, &req, &t->fetch, err)
+	r = !here	     ? fetcher_start(l->o.fetcher, &req, &t->fetch, err)
 	    : collect(t) < 0 ? frem_oom(err)
 			     : 0;
-	if (r < 0 || req.len == 0)
+	if (r < 0 || here)
 		transfer_free(t);
 	return r;
 }
@@ -332,6 +337,15 @@ static int start_bulk(struct lanes *l, struct frem_error *err)
 	return r;
 }
 
+/* As much as may be in the way of a fault. */
+static int start_local(struct lanes *l, struct frem_error *err)
+{
+	size_t first, end;
+
+	l->exhausted = !plan_next(l->plan, LOCAL_CHUNK, &first, &end);
+	return l->exhausted ? 0 : start(l, first, end, NULL, err);
+}
+
 int lanes_step(struct lanes *l, bool bulk, struct frem_error *err)
 {
 	struct single *s;
@@ -349,7 +363,7 @@ int lanes_step(struct lanes *l, bool bulk, struct frem_error *err)
 			r = start_single(l, s, err);
 	}
 	if (r == 0 && bulk && !l->exhausted)
-		r = start_bulk(l, err);
+		r = l->o.local ? start_local(l, err) : start_bulk(l, err);
 	return r;
 }
 

@@ -29,6 +29,7 @@ struct lanes_options {
 	void *arg;
 	struct item_queue *arrived;
 	struct pager_stats *stats;
+	bool local; /* nothing is fetched: items come without bytes, for whoever reads the frames */
 };
 
 int lanes_new(const struct lanes_options *o, struct lanes **ret, struct frem_error *err);

@@ -42,6 +42,7 @@ struct load {
 void loaded_done(struct loaded *l)
 {
 	manifest_free(l->manifest);
+	local_free(l->local);
 	frame_index_free(l->index);
 	image_map_free(l->map);
 	*l = (struct loaded){0};
@@ -106,11 +107,13 @@ int load_start(struct fetcher *f, const struct pager_options *o, struct load **r
 		return frem_oom(err);
 	l->fetcher = f;
 	l->o = o;
+	*ret = l;
+	if (!f)
+		return 0;
 	l->manifest = (struct download){.load = l, .object = OBJECT_MANIFEST, .most = MANIFEST_MAX};
 	l->head = (struct download){.load = l, .object = OBJECT_HEAD, .most = HEAD_MAX};
 	name_key(&o->id, OBJECT_MANIFEST, l->manifest.key);
 	name_key(&o->id, OBJECT_HEAD, l->head.key);
-	*ret = l;
 	r = begin(&l->manifest, err);
 	return r < 0 ? r : begin(&l->head, err);
 }
@@ -224,10 +227,31 @@ static int take_head(struct load *l, struct loaded *ret, struct frem_error *err)
 	return r < 0 ? r : check_agreement(ret, err);
 }
 
+/* Its frames are the pages themselves. */
+static int take_images(const struct load *l, struct loaded *ret, struct frem_error *err)
+{
+	int r = image_map_read(l->o->images_fd, &ret->map, err);
+
+	if (r == 0)
+		r = frame_index_new(ret->map->lazy_pages, &ret->index, err);
+	if (r == 0)
+		r = local_open_images(l->o->images_fd, ret->map, &ret->local, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ret->index->frames; i++)
+		ret->index->entries[i].stored = frame_pages(ret->index, i) * PAGE_BYTES;
+	frame_index_seal(ret->index);
+	return 0;
+}
+
 int load_step(struct load *l, struct loaded *ret, struct frem_error *err)
 {
 	int r = 0;
 
+	if (!l->fetcher) {
+		r = take_images(l, ret, err);
+		return r < 0 ? r : 1;
+	}
 	if (l->manifest.done && !ret->manifest)
 		r = take_manifest(l, ret, err);
 	if (r < 0 || !ret->manifest || !l->head.done || ret->map)

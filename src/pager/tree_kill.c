@@ -86,21 +86,6 @@ void job_tree_done(struct job_tree *t)
 	free(t->prints);
 }
 
-int job_tree_add_seen(struct job_tree *t, int32_t pid)
-{
-	if (t->n_seen == t->cap_seen) {
-		size_t cap = t->cap_seen ? 2 * t->cap_seen : 64;
-		int32_t *more = realloc(t->seen, cap * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		t->seen = more;
-		t->cap_seen = cap;
-	}
-	t->seen[t->n_seen++] = pid;
-	return 0;
-}
-
 /* A line "NAME:\tnumbers" of /proc/PID/status: its first and its last number. */
 static bool status_numbers(const char *status, const char *name, long *ret_first, long *ret_last)
 {
@@ -161,16 +146,60 @@ static bool is_below(pid_t pid, const pid_t ancestors[2])
 	return false;
 }
 
-static bool was_seen(const struct job_tree *t, pid_t pid)
+static long inner_pid(pid_t pid)
 {
 	char status[4096];
 	long outer, inner;
 
-	if (!read_proc(pid, "status", status, sizeof(status)) ||
-	    !status_numbers(status, "\nNSpid:", &outer, &inner))
-		return false;
+	return read_proc(pid, "status", status, sizeof(status)) &&
+			       status_numbers(status, "\nNSpid:", &outer, &inner)
+		       ? inner
+		       : 0;
+}
+
+int job_tree_add_seen(struct job_tree *t, int32_t inner, pid_t pid)
+{
+	if (t->n_seen == t->cap_seen) {
+		size_t cap = t->cap_seen ? 2 * t->cap_seen : 64;
+		struct job_seen *more = realloc(t->seen, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		t->seen = more;
+		t->cap_seen = cap;
+	}
+	if (pid > 0 && inner_pid(pid) != inner)
+		pid = 0;
+	t->seen[t->n_seen++] = (struct job_seen){.inner = inner, .pid = pid};
+	return 0;
+}
+
+static bool is_seen_itself(const struct job_tree *t, pid_t pid)
+{
 	for (size_t i = 0; i < t->n_seen; i++)
-		if (t->seen[i] == inner)
+		if (pid > 0 && t->seen[i].pid == pid)
+			return true;
+	return false;
+}
+
+pid_t job_tree_top(const struct job_tree *t)
+{
+	for (size_t i = 0; i < t->n_seen; i++) {
+		pid_t pid = t->seen[i].pid;
+
+		if (pid > 0 && !is_seen_itself(t, parent_of(pid)))
+			return pid;
+	}
+	return 0;
+}
+
+static bool was_seen(const struct job_tree *t, pid_t pid)
+{
+	long inner = t->n_seen ? inner_pid(pid) : 0;
+
+	for (size_t i = 0; i < t->n_seen; i++)
+		if (t->seen[i].inner == inner &&
+		    (t->seen[i].pid == pid || is_below(pid, t->ancestors)))
 			return true;
 	return false;
 }
@@ -262,7 +291,7 @@ static void add_from_proc(const struct job_tree *t, struct pids *p)
 
 		if (pid <= 1)
 			continue;
-		if (t->root ? is_orphan(t, pid) : was_seen(t, pid) && is_below(pid, t->ancestors))
+		if (t->root ? is_orphan(t, pid) : was_seen(t, pid))
 			add(p, pid);
 	}
 }
@@ -289,6 +318,8 @@ static void take_prints(struct job_tree *t)
 	struct pids p = {0};
 
 	add(&p, t->root);
+	for (size_t i = 0; i < t->n_seen; i++)
+		add(&p, t->seen[i].pid);
 	for (size_t i = 0; i < p.n; i++)
 		add_children(&p, p.pid[i]);
 	free(t->prints);

@@ -21,13 +21,19 @@ struct job_print {
 	uint64_t pid_ns;
 };
 
+/* A task that CRIU has announced. */
+struct job_seen {
+	int32_t inner; /* its pid as in the image */
+	pid_t pid;     /* and here; 0: not known */
+};
+
 struct job_tree {
 	pid_t root;		  /* 0: not known, the restore is not through */
 	int pidfd;		  /* of root, so that a reused pid is never killed; -1 */
 	struct job_print *prints; /* by which orphans of the tree are known */
 	size_t n_prints;
-	pid_t ancestors[2]; /* before root is known: the caller, and CRIU; 0: none */
-	int32_t *seen;	    /* before root is known: pids of tasks, as in the image */
+	pid_t ancestors[2];    /* before root is known: the caller, and CRIU; 0: none */
+	struct job_seen *seen; /* tasks, which matter before root is known */
 	size_t n_seen, cap_seen;
 };
 
@@ -35,11 +41,15 @@ void job_tree_init(struct job_tree *t, pid_t caller);
 /* What another process knows that shares our descriptors; ours from here on. 0 or -ENOMEM. */
 int job_tree_copy(struct job_tree *ret, const struct job_tree *t);
 void job_tree_done(struct job_tree *t);
-/* CRIU announced the task with this pid in the image. */
-int job_tree_add_seen(struct job_tree *t, int32_t pid);
+/* CRIU announced the task with the pid `inner` in the image; pid: of the process that said so,
+ * which is the task itself if that is its innermost pid. */
+int job_tree_add_seen(struct job_tree *t, int32_t inner, pid_t pid);
+/* The task among those seen whose parent is none of them, or 0 where none is known. */
+pid_t job_tree_top(const struct job_tree *t);
 void job_tree_set_root(struct job_tree *t, pid_t root);
 /* Stops the tree from the top down until nothing new appears, then kills all of it. Where its root
- * is not known: kills the descendants of the ancestors whose innermost pid was seen. Once. */
+ * is not known: kills the tasks seen, and the descendants of the ancestors whose innermost pid was
+ * seen. Once. */
 void job_tree_kill(const struct job_tree *t);
 /* job_tree_kill() until no userfaultfd of this process has an address space any more, for at most
  * timeout_ms. Returns whether all are gone. */

@@ -105,6 +105,7 @@ struct wire_news {
 	enum wire_news_type type;
 	int32_t pid;
 	int32_t fd;
+	pid_t task; /* WIRE_UFFD: who sent it; 0: not known */
 };
 
 /* From the keeper and the pager process to the caller. */

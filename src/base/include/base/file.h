@@ -29,6 +29,11 @@ int file_remove_tree(const char *path);
  * the user's terminal nor his pipes. */
 void file_let_go_of_streams(void);
 
+/* Closes what the command was given by its own caller, besides 0 to 2: all that is not O_CLOEXEC,
+ * as every descriptor of frem's is. For a process that outlives the command, which does not exec.
+ */
+void file_let_go_of_inherited(void);
+
 /* Raises the soft limit of open files to the hard one. */
 void file_raise_nofile(void);
 

@@ -16,6 +16,11 @@
  * pager: look for PAGER_EVENT_FAILED then. Log lines of both processes come out of this process's
  * own log, within pager_next_event().
  *
+ * Without a store, the pager serves a plain image directory to a CRIU that others drive, in
+ * PAGER_NOW and without a recording. Neither pager_restored() nor pager_resumed() is called then. A
+ * CRIU that breaks the restore off is a failure. If the caller dies, the pager goes on once CRIU
+ * has restored all tasks.
+ *
  * Call pager_start() before any thread is started. The handle belongs to one thread. The keeper is
  * a child of the caller, which must not wait for it.
  */
@@ -68,14 +73,14 @@ struct pager_stats {
 };
 
 struct pager_options {
-	const char *store; /* URL */
+	const char *store; /* URL; NULL: see below */
 	bool store_timeout_set;
 	unsigned store_timeout_ms; /* store_set_timeout(), where it is set */
 	struct checkpoint_name id; /* with its seq */
 	enum pager_mode mode;
 	enum pager_record record; /* not in PAGER_FULL */
 	unsigned record_ms;	  /* PAGER_RECORD_FOR */
-	int images_fd;		  /* empty directory for the image */
+	int images_fd;		  /* empty directory for the image; without a store, CRIU's own */
 	int work_fd; /* CRIU's work directory: here lazy-pages.socket is made, and the checked
 			manifest is left as `manifest` */
 };
