@@ -42,6 +42,19 @@ static const struct cmd commands[] = {
 	 "  --detach          leave the program running in the background\n"
 	 "  --stats FILE      write times and counters as JSON\n"
 	 "  --tcp MODE        connections: close or established (default: as checkpointed)\n"},
+	{"lazy-pages", cmd_lazy_pages, "-D DIR [-W DIR] [options]",
+	 "bring memory into what 'criu restore --lazy-pages' restores from a directory",
+	 "  -D, --images-dir DIR\n"
+	 "                    the image (default: .)\n"
+	 "  -W, --work-dir DIR\n"
+	 "                    where the socket, the log and the pid file are (default: as -D)\n"
+	 "  -o, --log-file FILE\n"
+	 "                    the log (default: standard error); '-' is standard output\n"
+	 "  -vN, --verbosity=N\n"
+	 "                    how much is logged: 1 to 4 (default: 2)\n"
+	 "  -d, --daemon      go into the background once listening\n"
+	 "  --pidfile FILE    with -d: the daemon's pid\n"
+	 "  --status-fd FD    write a NUL byte there once listening\n"},
 	{"list", cmd_list, "[NAME]", "list the checkpoints that a store holds", ""},
 	{"show", cmd_show, "NAME[@N]", "show all about a checkpoint and its touch set", ""},
 	{"remove", cmd_remove, "NAME@N... | --all NAME...", "remove checkpoints from a store",

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`frem lazy-pages` in the place of `criu lazy-pages`, with CRIU itself at the other end."""
+
+import os
+import resource
+import signal
+import socket
+import struct
+import subprocess
+
+import pytest
+
+import lab
+from fremtest import CRIU, DAMAGED, FAILED, OK, REFUSED, USAGE, is_alive, wait_until
+
+CRIU = os.environ.get("FREM_CRIU", CRIU)
+PAGE = 4096
+PARENT, LAZY, PRESENT = 1, 2, 4
+VADDR, FLAGS, PAGES = 1, 4, 5  # fields of a pagemap entry
+RUN = 16  # pages that stay in an image, or move to its parent, together
+
+
+def criu(*arguments):
+    def raise_limit():
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    done = subprocess.run(
+        [CRIU, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        preexec_fn=raise_limit,
+        check=False,
+    )
+    return done
+
+
+class Dumped:
+    """A victim that is nothing but a plain image directory."""
+
+    def __init__(self, victim, directory):
+        self.victim = victim
+        self.images, self.work = str(directory / "images"), str(directory / "work")
+        os.mkdir(self.images)
+        os.mkdir(self.work)
+        self.before = victim.verify()
+        pids = {victim.pid, *lab.descendants(victim.pid)}
+        done = criu("dump", "-t", victim.pid, "-D", self.images, "-o", "dump.log", *self.options())
+        assert done.returncode == 0, self.read("images/dump.log")
+        victim.wait_for_end(pids)
+
+    @staticmethod
+    def options():
+        return ("--manage-cgroups=ignore", "-v2")
+
+    def read(self, name):
+        with open(os.path.join(self.images, "..", name), encoding="utf-8") as f:
+            return f.read()
+
+    def restore(self, *options):
+        """CRIU's lazy restore, which is over when the victim runs."""
+        command = ("restore", "-d", "--lazy-pages", "-D", self.images, "-W", self.work)
+        done = criu(*command, "-o", "restore.log", *self.options(), *options)
+        assert done.returncode == 0, self.read("work/restore.log")
+
+    def serve(self, frem, *options):
+        """Starts the daemon, which listens when this returns."""
+        reads, writes = os.pipe()
+        command = ("lazy-pages", "-D", self.images, "-W", self.work, "--status-fd", writes)
+        daemon = frem.start(*command, *options, pass_fds=(writes,))
+        os.close(writes)
+        assert os.read(reads, 2) == b"\0", frem.finish(daemon)
+        assert os.read(reads, 1) == b"", "somebody keeps --status-fd open"
+        os.close(reads)
+        return daemon
+
+
+@pytest.fixture
+def dumped(victim, tmp_path):
+    """dumped(NAME, ARGUMENTS...): a victim, dumped and ended by CRIU alone."""
+
+    def make(name, *arguments):
+        return Dumped(victim(name, *arguments), tmp_path)
+
+    return make
+
+
+# ---- pagemaps, by hand ----
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        value |= (data[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 128:
+            return value, at
+
+
+def to_varint(value):
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def read_pagemap(path):
+    """The magic and the header as they are, and the entries as {field: value}."""
+    with open(path, "rb") as f:
+        data = f.read()
+    at, parts = 8, []
+    while at < len(data):
+        (size,) = struct.unpack_from("<I", data, at)
+        parts.append(data[at + 4 : at + 4 + size])
+        at += 4 + size
+    entries = []
+    for part in parts[1:]:
+        entry, at = {}, 0
+        while at < len(part):
+            key, at = varint(part, at)
+            entry[key >> 3], at = varint(part, at)
+        entries.append(entry)
+    return data[:8], parts[0], entries
+
+
+def write_pagemap(path, magic, header, entries):
+    with open(path, "wb") as f:
+        f.write(magic)
+        parts = [b"".join(to_varint(k << 3) + to_varint(v) for k, v in e.items()) for e in entries]
+        for part in (header, *parts):
+            f.write(struct.pack("<I", len(part)) + part)
+
+
+def pages_file(directory, header):
+    return os.path.join(directory, f"pages-{varint(header, 1)[0]}.img")
+
+
+def pagemaps(directory):
+    return [n for n in os.listdir(directory) if n.startswith("pagemap-") and "shmem" not in n]
+
+
+def runs(entries):
+    """Entries cut into runs, each with its place in the pages file."""
+    place = 0
+    for e in entries:
+        for i in range(0, e[PAGES], RUN if e[FLAGS] & LAZY else e[PAGES]):
+            n = min(RUN, e[PAGES] - i) if e[FLAGS] & LAZY else e[PAGES]
+            yield {**e, VADDR: e[VADDR] + i * PAGE, PAGES: n}, place + i
+        place += e[PAGES]
+
+
+def move_to_parent(images, parent):
+    """As if every other run of lazy pages had not changed since an earlier dump."""
+    os.mkdir(parent)
+    os.symlink(os.path.relpath(parent, images), os.path.join(images, "parent"))
+    moved = 0
+    for name in pagemaps(images):
+        magic, header, entries = read_pagemap(os.path.join(images, name))
+        with open(pages_file(images, header), "rb") as f:
+            data = f.read()
+        maps, pages = ([], []), (bytearray(), bytearray())
+        for i, (e, place) in enumerate(runs(entries)):
+            to = 1 if e[FLAGS] & LAZY and i % 2 else 0
+            maps[to].append(e)
+            pages[to].extend(data[place * PAGE : (place + e[PAGES]) * PAGE])
+            if to:
+                maps[0].append({**e, FLAGS: PARENT})
+                moved += e[PAGES]
+        for directory, m, p in zip((images, parent), maps, pages, strict=True):
+            write_pagemap(os.path.join(directory, name), magic, header, m)
+            with open(pages_file(directory, header), "wb") as f:
+                f.write(p)
+    return moved
+
+
+def keep_elsewhere(images):
+    """As if the lazy pages had stayed with a page server."""
+    for name in pagemaps(images):
+        path = os.path.join(images, name)
+        magic, header, entries = read_pagemap(path)
+        entries = [{**e, FLAGS: LAZY} if e[FLAGS] & LAZY else e for e in entries]
+        write_pagemap(path, magic, header, entries)
+
+
+# ---- the tests ----
+
+
+def finish(frem, daemon, code=OK):
+    result = frem.finish(daemon)
+    assert result.code == code, result
+    return result
+
+
+@pytest.mark.parametrize("program", [("tree",), ("threads",), ("touch_tenth", 100)], ids=str)
+def test_stands_in(frem, dumped, program):
+    """The daemon brings all memory in, and ends by itself."""
+    image = dumped(*program)
+    daemon = image.serve(frem, "-o", "lazy-pages.log", "-v4", "--no-default-config")
+    image.restore()
+    assert image.victim.verify() >= image.before
+    result = finish(frem, daemon)
+    assert not result.out and not result.err
+    assert "all memory is in" in image.read("work/lazy-pages.log")
+    assert not os.path.exists(os.path.join(image.work, "lazy-pages.socket"))
+    image.victim.assert_runs()
+
+
+def test_background(frem, dumped):
+    """-d returns once the socket is there, and --pidfile names what serves on."""
+    image = dumped("touch_tenth", 20)
+    daemon = image.serve(frem, "-d", "--pidfile", "daemon.pid", "--log-file", "lazy-pages.log")
+    finish(frem, daemon)
+    pid = int(image.read("work/daemon.pid"))
+    assert is_alive(pid)
+    image.restore()
+    image.victim.verify()
+
+    def ended():
+        lab.reap_orphans()
+        return not is_alive(pid)
+
+    wait_until("the end of the daemon", ended)
+    image.victim.assert_runs()
+    again = frem.refuse(
+        FAILED, "lazy-pages", "-D", image.images, "-W", image.work, "-d", "--pidfile", "daemon.pid"
+    )
+    assert "daemon.pid" in again
+
+
+def test_parent_image(frem, dumped, tmp_path):
+    """CRIU takes from the parents what they have; the daemon has the rest, at its right place."""
+    image = dumped("tree")
+    assert move_to_parent(image.images, str(tmp_path / "parent")) > 1000
+    daemon = image.serve(frem)
+    image.restore()
+    assert image.victim.verify() >= image.before
+    finish(frem, daemon)
+    image.victim.assert_runs()
+
+
+def test_restore_that_takes_its_image_apart(frem, dumped):
+    """--auto-dedup punches what CRIU has restored out of the image, while it is read."""
+    image = dumped("touch_tenth", 20)
+    daemon = image.serve(frem)
+    image.restore("--auto-dedup")
+    image.victim.verify()
+    finish(frem, daemon)
+
+
+def test_memory_that_is_elsewhere(frem, dumped):
+    image = dumped("touch_tenth", 1)
+    keep_elsewhere(image.images)
+    error = frem.refuse(DAMAGED, "lazy-pages", "-D", image.images, "-W", image.work)
+    assert "not in the image" in error
+
+
+def stop_pager(daemon, directory):
+    """A script for CRIU that holds the pager process up before the tasks run, and its pid."""
+    found = [p for p, (_, _, name) in lab.descendants(daemon.pid).items() if name == "frem-pager"]
+    script = directory / "stop"
+    stop = f"kill -STOP {found[0]}"
+    script.write_text(f'#!/bin/sh\n[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ] || {stop}\n')
+    script.chmod(0o755)
+    return str(script), found[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["end", "crash"])
+def test_daemon_that_goes_early(frem, dumped, tmp_path, number):
+    """Told to end, it ends the tasks: they would read zeros. Killed, it is done without."""
+    image = dumped("touch_tenth", 20)
+    daemon = image.serve(frem)
+    script, pager = stop_pager(daemon, tmp_path)
+    image.restore("--action-script", script)
+    assert is_alive(image.victim.pid)
+    daemon.send_signal(number)
+    if number == signal.SIGTERM:
+        assert "stopped by signal" in finish(frem, daemon, FAILED).error()
+        wait_until("the end of the tasks", lambda: not is_alive(image.victim.pid))
+        return
+    finish(frem, daemon, -signal.SIGKILL)
+    os.kill(pager, signal.SIGCONT)
+    image.victim.verify()
+    image.victim.assert_runs()
+
+
+def test_restore_that_breaks_off(frem, dumped):
+    image = dumped("touch_tenth", 1)
+    daemon = image.serve(frem)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(os.path.join(image.work, "lazy-pages.socket"))
+    assert "ended the restore early" in finish(frem, daemon, REFUSED).error()
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("--page-server", "--address", "::1", "--port", "1"), "a page server is not supported"),
+        (("--stream",), "not supported"),
+        (("--nonsense",), "unknown option '--nonsense'"),
+        (("--status-fd", "999"), "not open"),
+        (("-v9",), "--verbosity"),
+        (("extra",), "unexpected argument 'extra'"),
+    ],
+)
+def test_wrong_usage(frem, options, words):
+    assert words in frem.refuse(USAGE, "lazy-pages", *options)
+
+
+def test_options_of_criu(frem, tmp_path):
+    """What scripts give all of CRIU's commands is accepted; what is wrong is the directory."""
+    accepted = ("-j", "--tcp-established", "--external", "mnt[]", "--manage-cgroups=soft", "-L.")
+    error = frem.refuse(DAMAGED, "lazy-pages", *accepted, "--no-shell-job", "-D", tmp_path)
+    assert "inventory.img" in error
