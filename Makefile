@@ -39,10 +39,12 @@ test: build sanitize clang
 demo: build
 	@$(PYTHON) bench/demo.py
 
-# What tracking finds and what it costs, in tables: half an hour, or some minutes with QUICK=1.
+# What tracking finds and what it costs, and what restarts cost, in tables: an hour, or some minutes
+# with QUICK=1.
 bench: build
 	@scripts/setup $(BUILD)/criu bench
 	@bench/tracking $(if $(QUICK),--quick)
+	@bench/restart $(if $(QUICK),--quick)
 
 # The sources that the host's compiler is given, by the very commands it is given: no BPF, nothing
 # generated. Headers are looked at where they are included.
