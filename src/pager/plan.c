@@ -322,7 +322,7 @@ bool plan_worth_waiting(uint64_t ahead, uint64_t own, const struct fetcher_stats
 {
 	double stream_ms, own_ms;
 
-	if (s->rate <= 0) /* what fills the link comes as soon as any answer can */
+	if (!s->found || s->rate <= 0) /* what fills the link comes as soon as any answer can */
 		return ahead <= s->budget;
 	stream_ms = (double)ahead / s->rate * 1000;
 	own_ms = QUEUE * s->rtt_ms + (double)(s->urgent.in_flight + own) / s->rate * 1000;

@@ -207,6 +207,7 @@ static void http_fetcher_get_stats(const struct fetcher *base, struct fetcher_st
 				      .rtt_ms =
 					      f->pace.base_ms > 0 ? f->pace.base_ms : f->h->rtt_ms,
 				      .rate = pace_rate(&f->pace),
+				      .found = f->pace.full,
 				      .budget = pace_budget(&f->pace),
 				      .request = fetch_part_size(f),
 				      .urgent = urgent->stats,

@@ -227,8 +227,8 @@ static void test_frames_without_bytes(void **state)
 
 static void test_wait_or_fetch(void **state)
 {
-	struct fetcher_stats slow = {.rtt_ms = 200, .rate = 7e6},
-			     near = {.rtt_ms = 0.1, .rate = 1e9},
+	struct fetcher_stats slow = {.rtt_ms = 200, .rate = 7e6, .found = true},
+			     near = {.rtt_ms = 0.1, .rate = 1e9, .found = true},
 			     unknown = {.budget = 2 * MEGABYTE};
 
 	(void)state;

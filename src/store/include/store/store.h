@@ -177,6 +177,7 @@ struct fetcher_stats {
 	double rtt_ms;	  /* from a request to its first byte on an idle link, at first the connect
 			     time; 0 where there is none */
 	double rate;	  /* bytes a second that the link carries, of late; 0: not known yet */
+	bool found;	  /* the rate is the link's: before, it still grows */
 	uint64_t budget;  /* bytes of bulk that fill the link: a little more than rate times rtt */
 	uint64_t request; /* bytes of one bulk request: what is smaller costs more than it needs */
 	struct fetcher_lane_stats urgent, bulk;
