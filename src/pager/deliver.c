@@ -409,13 +409,28 @@ static void unhold(struct engine *e, struct item *i)
 	TAILQ_REMOVE(&e->held, i, link);
 }
 
+static struct item *find_arrived(const struct engine *e, enum item_kind kind, size_t frame)
+{
+	struct item *i;
+
+	TAILQ_FOREACH(i, &e->arrived, link)
+	if (i->kind == kind && i->frame == frame)
+		return i;
+	return NULL;
+}
+
 bool deliver_held(struct engine *e, enum item_kind kind, size_t frame)
 {
 	struct item **s = slot(e, kind, frame), *i = s ? *s : NULL;
 
-	if (!i)
-		return false;
-	unhold(e, i);
+	if (i) {
+		unhold(e, i);
+	} else {
+		i = find_arrived(e, kind, frame);
+		if (!i)
+			return false;
+		TAILQ_REMOVE(&e->arrived, i, link);
+	}
 	TAILQ_INSERT_HEAD(&e->arrived, i, link);
 	return true;
 }

@@ -182,7 +182,7 @@ int deliver_to_all(struct engine *e, const struct batch *b, struct frem_error *e
 int deliver_zero(struct member *m, uint64_t address, struct frem_error *err);
 /* Delivers all that arrived, looking at the events in between. */
 int deliver_arrived(struct engine *e, struct frem_error *err);
-/* A held item is needed now. Returns whether there is one. */
+/* An item that is held or has arrived is needed now. Returns whether there is one. */
 bool deliver_held(struct engine *e, enum item_kind kind, size_t frame);
 void deliver_held_all(struct engine *e);
 
