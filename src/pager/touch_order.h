@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Between a page's place in the touch order and its lazy page number. O(log n), pure. */
+/* Between a page's place in the touch order, O(log n), and its lazy page number, O(1). Pure. */
 #ifndef FREM_PAGER_TOUCH_ORDER_H
 #define FREM_PAGER_TOUCH_ORDER_H
 

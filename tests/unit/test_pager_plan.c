@@ -272,6 +272,38 @@ static void test_touch_order(void **state)
 	touch_order_free(o);
 }
 
+/* Runs of 1 to 5 pages at every 7th page, in an order far from that of their numbers. */
+static void test_touch_order_of_many_runs(void **state)
+{
+	enum { RUNS = 1000 };
+	static struct touch_run runs[RUNS];
+	struct touch_set set = {.runs = runs, .n_runs = RUNS};
+	uint64_t place, expected = 0;
+	struct touch_order *o;
+	struct frem_error err;
+
+	(void)state;
+	for (uint64_t i = 0; i < RUNS; i++) {
+		uint64_t which = i * 389 % RUNS;
+
+		runs[i] = (struct touch_run){.first = 7 * which, .pages = (uint32_t)which % 5 + 1};
+		set.pages += runs[i].pages;
+	}
+	assert_int_equal(touch_order_new(&set, &o, &err), 0);
+	for (size_t i = 0; i < RUNS; i++) {
+		for (uint64_t k = 0; k < 7; k++) {
+			uint64_t number = runs[i].first + k;
+
+			assert_int_equal(touch_order_place(o, number, &place), k < runs[i].pages);
+			if (k >= runs[i].pages)
+				continue;
+			assert_int_equal(place, expected);
+			assert_int_equal(touch_order_number(o, expected++), number);
+		}
+	}
+	touch_order_free(o);
+}
+
 #define PLAN_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -288,6 +320,7 @@ int main(void)
 		PLAN_TEST(test_frames_without_bytes),
 		cmocka_unit_test(test_wait_or_fetch),
 		cmocka_unit_test(test_touch_order),
+		cmocka_unit_test(test_touch_order_of_many_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
