@@ -160,28 +160,72 @@ static int decompress(struct frame_codec *c, const void *stored, size_t n, uint8
 	return 0;
 }
 
+static bool has_its_size(const struct frame_payload *p)
+{
+	uint32_t want = frame_payload_raw(p->entry, p->pages);
+
+	return p->n == p->entry->stored && p->n <= want && (p->n == 0) == (want == 0);
+}
+
+uint32_t frame_check(const struct frame_payload *p, size_t n)
+{
+	static const uint8_t nothing[DIGEST_FRAME_SIZE];
+	uint8_t digests[FRAME_PAGES][DIGEST_FRAME_SIZE];
+	struct digest_job jobs[FRAME_PAGES] = {0};
+	size_t n_jobs = 0;
+	uint32_t good = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (has_its_size(&p[i]) && p[i].n > 0)
+			jobs[n_jobs++] = (struct digest_job){p[i].stored, p[i].n, digests[i]};
+	digest_many(jobs, n_jobs, DIGEST_FRAME_SIZE);
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *digest = p[i].n > 0 ? digests[i] : nothing;
+
+		if (has_its_size(&p[i]) &&
+		    digest_equal(digest, p[i].entry->digest, DIGEST_FRAME_SIZE))
+			good |= UINT32_C(1) << i;
+	}
+	return good;
+}
+
+int frame_open(struct frame_codec *c, const struct frame_payload *p, void *raw, const uint8_t **ret,
+	       struct frem_error *err)
+{
+	uint32_t want = frame_payload_raw(p->entry, p->pages);
+	int r = 0;
+
+	if (want == p->pages * PAGE_BYTES && p->n == want) {
+		*ret = p->stored;
+		return 0;
+	}
+	if (p->n == want && want > 0)
+		memcpy(raw, p->stored, want);
+	else if (want > 0)
+		r = decompress(c, p->stored, p->n, raw, want, err);
+	if (r < 0)
+		return r;
+	unpack(raw, p->pages, p->entry->zero_mask, want);
+	*ret = raw;
+	return 0;
+}
+
 static int decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
 		  const void *stored, size_t n, void *raw, struct frem_error *err)
 {
-	uint8_t digest[DIGEST_FRAME_SIZE] = {0};
-	uint32_t want;
-	int r = 0;
+	struct frame_payload p = {entry, pages, stored, n};
+	const uint8_t *at;
+	int r;
 
 	if (pages < 1 || pages > FRAME_PAGES)
 		return frem_fail(err, FREM_FAILED, EINVAL, "%u pages", pages);
-	want = frame_payload_raw(entry, pages);
-	if (n != entry->stored || n > want || (n == 0) != (want == 0))
+	if (!has_its_size(&p))
 		return damaged(err, "payload has the wrong size");
-	if (n > 0)
-		digest_of(stored, n, digest, sizeof(digest));
-	if (!digest_equal(digest, entry->digest, sizeof(digest)))
+	if (!frame_check(&p, 1))
 		return damaged(err, "digest of the payload does not match");
-	if (n == want && n > 0)
-		memcpy(raw, stored, n);
-	else if (n > 0)
-		r = decompress(c, stored, n, raw, want, err);
-	if (r == 0)
-		unpack(raw, pages, entry->zero_mask, want);
+	r = frame_open(c, &p, raw, &at, err);
+	if (r == 0 && at != raw)
+		memcpy(raw, at, (size_t)pages * PAGE_BYTES);
 	return r;
 }
 

@@ -228,6 +228,42 @@ static void a_bomb_stays_in_its_pages(void **state)
 
 /* ---- index ---- */
 
+/* Several payloads of all kinds at once, some of them damaged. */
+static void payloads_are_checked_together(void **state)
+{
+	struct frame_payload p[FRAME_PAGES];
+	struct frame_entry entries[FRAME_PAGES];
+	struct buffer out[FRAME_PAGES] = {0};
+	uint32_t good;
+
+	(void)state;
+	for (unsigned i = 0; i < FRAME_PAGES; i++) {
+		for (unsigned k = 0; k <= i; k++)
+			fill(k, (i % 4 < 3 ? i : k) % 3);
+		round_trip(i + 1, &out[i], &entries[i]);
+		p[i] = (struct frame_payload){&entries[i], i + 1, out[i].data, out[i].len};
+	}
+	out[5].data[out[5].len / 2] ^= 1;
+	p[7].n--;
+	entries[11].digest[3] ^= 1;
+	entries[12].digest[0] ^= 1; /* of nothing */
+	assert_int_equal(out[12].len, 0);
+	good = frame_check(p, FRAME_PAGES);
+	assert_int_equal(~good, 1 << 5 | 1 << 7 | 1 << 11 | 1 << 12);
+	for (unsigned i = 0; i < FRAME_PAGES; i++) {
+		const uint8_t *at = NULL;
+
+		for (unsigned k = 0; k <= i; k++)
+			fill(k, (i % 4 < 3 ? i : k) % 3);
+		if (good >> i & 1) {
+			assert_int_equal(frame_open(codec, &p[i], back, &at, &err), 0);
+			assert_memory_equal(raw, at, (i + 1) * PAGE_BYTES);
+			assert_int_equal(at == out[i].data, out[i].len == (i + 1) * PAGE_BYTES);
+		}
+		buffer_done(&out[i]);
+	}
+}
+
 static void index_round_trips(void **state)
 {
 	static const uint64_t sizes[] = {0, 1, 31, 32, 33, 64, 1000};
@@ -308,6 +344,7 @@ int main(void)
 		cmocka_unit_test(damaged_payloads_are_found),
 		cmocka_unit_test(hostile_payloads_are_refused),
 		cmocka_unit_test(a_bomb_stays_in_its_pages),
+		cmocka_unit_test(payloads_are_checked_together),
 		cmocka_unit_test(index_round_trips),
 		cmocka_unit_test(index_refuses_what_it_could_not_read),
 		cmocka_unit_test(cut_indexes_are_found),

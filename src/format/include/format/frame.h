@@ -60,6 +60,23 @@ int frame_encode(struct frame_codec *c, const void *raw, unsigned pages, struct 
 int frame_decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
 		 const void *stored, size_t n, void *raw, struct frem_error *err);
 
+/* A payload of which nothing is known yet. */
+struct frame_payload {
+	const struct frame_entry *entry;
+	unsigned pages;
+	const void *stored;
+	size_t n;
+};
+
+/* The two halves of frame_decode(), for whoever has several payloads at once: their digests are
+ * then computed together, in less time. n: 1..32. Bit i of the result: payload i is that of its
+ * entry. */
+uint32_t frame_check(const struct frame_payload *p, size_t n);
+/* The pages of a payload that frame_check() found good. *ret is the payload itself where that holds
+ * them as they are, or raw (pages * PAGE_BYTES). */
+int frame_open(struct frame_codec *c, const struct frame_payload *p, void *raw, const uint8_t **ret,
+	       struct frem_error *err);
+
 /*
  * frame_decode() of frame number i of the object called `object` ("pages"), whose frames start at
  * offset `base` in it. Error: FREM_DAMAGED "OBJECT: frame I at offset N: ...".
