@@ -5,19 +5,21 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "engine_impl.h"
 #include "recorder.h"
 #include "report.h"
 #include "uffd.h"
+#include "workers.h"
 
-/* Bytes of frames that may wait in memory for the end of the restore. PAGER_TOUCH_SET needs all of
- * the touch set there; else what does not fit comes again with the remaining image. */
-#define HELD_MAX (UINT64_C(1) << 30)
 /* Looks at events before a page is put off because its address space changes. */
 #define TRIES 20
+/* A worker leaves the looking to the engine, and waits for so long. */
+#define LOOK_US 50
 /* A program whose memory does not fit into its limit for so long is ended. */
 #define FULL_NS (30 * NSEC_PER_SEC)
 /* How long a killed task may take to die. */
@@ -114,15 +116,22 @@ static int judge(struct member *m, struct piece *p, int r, struct frem_error *er
 	}
 }
 
-static int put(struct member *m, struct piece *p, struct frem_error *err)
+static int put(struct member *m, struct piece *p, bool by_worker, struct frem_error *err)
 {
+	int r, fd = m->fd;
 	uint64_t done;
-	int r = uffd_put(m->fd, p->address, p->data, p->pages, &done);
 
+	if (by_worker)
+		member_copy_begins(m);
+	r = uffd_put(fd, p->address, p->data, p->pages, &done);
+	if (by_worker)
+		member_copy_ended(m);
 	if (done) {
 		m->full_ns = m->lost_ns = 0;
 		settle(m, p, done);
 	}
+	if (m->dead)
+		return 0;
 	/* after a part, the ioctl says EAGAIN whatever the reason was: the next call tells */
 	return r == 0 || done ? 0 : judge(m, p, r, err);
 }
@@ -187,6 +196,19 @@ static bool next_piece(const struct member *m, const struct batch *b, unsigned i
 	return true;
 }
 
+/* An event is pending, or the program has no memory left. */
+static int look_at_events(struct member *m, bool by_worker, struct frem_error *err)
+{
+	if (!by_worker) {
+		sched_yield();
+		return member_drain(m, err);
+	}
+	engine_unlock(m->engine);
+	usleep(LOOK_US);
+	engine_lock(m->engine);
+	return 0;
+}
+
 int deliver_to(struct member *m, const struct batch *b, struct frem_error *err)
 {
 	enum delivered result = DELIVERED_ALL;
@@ -197,6 +219,8 @@ int deliver_to(struct member *m, const struct batch *b, struct frem_error *err)
 	for (unsigned i = 0; i < b->n && !m->dead;) {
 		struct piece p;
 
+		if (b->by_worker)
+			member_await_turn(m);
 		if (!space_wants(m->space, b->number[i])) {
 			i++;
 			continue;
@@ -212,15 +236,14 @@ int deliver_to(struct member *m, const struct batch *b, struct frem_error *err)
 			m->engine->busy = true;
 			return DELIVERED_HELD;
 		}
-		r = put(m, &p, err);
+		r = put(m, &p, b->by_worker, err);
 		limit = r == 0 && p.pages < limit && space_wants(m->space, p.number) ? p.pages
 										     : FRAME_PAGES;
 		if (r == -ENOENT) {
 			result = DELIVERED_HELD;
 			i++;
 		} else if (r == -EAGAIN && ++tries < TRIES) {
-			sched_yield();
-			r = member_drain(m, err);
+			r = look_at_events(m, b->by_worker, err);
 		} else if (r == -EAGAIN) {
 			m->engine->busy = true;
 			return DELIVERED_HELD;
@@ -254,7 +277,7 @@ static bool goes_now(const struct engine *e, const struct batch *b)
 	for (size_t i = 0; i < e->n_members; i++) {
 		const struct member *m = e->members[i];
 
-		for (unsigned k = 0; wanted_by(m, b) && m->fd >= 0 && k < b->n; k++)
+		for (unsigned k = 0; k < b->n && member_open(m); k++)
 			if (space_wants(m->space, b->number[k]) && may_go(m, b->number[k]))
 				return true;
 	}
@@ -288,14 +311,18 @@ static void damaged(struct engine *e, const struct item *i, const struct batch *
 	faults_look_again(e);
 }
 
-/* Whether the item is of use, and can be used now. */
-static bool is_of_use(struct engine *e, const struct batch *b, bool *ret_now)
+bool deliver_is_of_use(const struct engine *e, const struct item *i, struct batch *b, bool *ret_now)
 {
+	engine_item_pages(e, i->kind, i->frame, b);
+	if (e->o->mode == PAGER_FULL) {
+		*ret_now = true;
+		return full_wanted(e, i->frame);
+	}
 	/* also what this program has given up: the next restart may need it */
 	if (recorder_keeps(e)) {
 		*ret_now = true;
-		for (unsigned i = 0; i < b->n; i++)
-			if (!recorder_has(e, b->number[i]))
+		for (unsigned k = 0; k < b->n; k++)
+			if (!recorder_has(e, b->number[k]))
 				return true;
 		return false;
 	}
@@ -303,26 +330,58 @@ static bool is_of_use(struct engine *e, const struct batch *b, bool *ret_now)
 	return is_wanted(e, b);
 }
 
-/* Verifies and decodes into e->raw. Returns 1, 0 where the frame is damaged, or -errno. */
+const struct frame_index *deliver_index(const struct engine *e, enum item_kind kind)
+{
+	return kind == ITEM_PAGES ? e->loaded.index : touch_stream_set(e->touch)->index;
+}
+
+int deliver_stored(const struct engine *e, const struct item *i, void *room,
+		   struct frame_payload *ret, struct frem_error *err)
+{
+	const struct frame_index *x = e->loaded.index;
+	int r;
+
+	ret->stored = i->data;
+	ret->n = i->n;
+	if (!i->unread)
+		return 0;
+	ret->stored = room;
+	ret->n = x->entries[i->frame].stored;
+	r = file_pread_all(e->local_fd, room, ret->n, x->offsets[i->frame]);
+	return r < 0 ? frem_fail(err, FREM_STORE, -r, "reading the file") : 0;
+}
+
+/* Without the lock: nothing here is shared. */
+static int decode_unlocked(struct engine *e, const struct item *i, struct batch *b,
+			   struct frem_error *err)
+{
+	const struct frame_index *x = deliver_index(e, i->kind);
+	struct frame_payload p;
+	int r;
+
+	if (e->loaded.local)
+		return local_read(e->loaded.local, i->frame, e->raw, &b->zero, err);
+	r = deliver_stored(e, i, e->stored, &p, err);
+	if (r < 0)
+		return r;
+	b->zero = x->entries[i->frame].zero_mask;
+	if (i->kind == ITEM_PAGES)
+		return frame_decode(e->codec, &x->entries[i->frame], b->n, p.stored, p.n, e->raw,
+				    err);
+	return frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH,
+				touch_stream_set(e->touch)->frames_offset, p.stored, p.n, e->raw,
+				err);
+}
+
 static int decode(struct engine *e, const struct item *i, struct batch *b, struct frem_error *err)
 {
-	bool pages = i->kind == ITEM_PAGES;
-	const struct touch_set *t = pages ? NULL : touch_stream_set(e->touch);
-	const struct frame_index *x = pages ? e->loaded.index : t->index;
-	const struct frame_entry *entry = &x->entries[i->frame];
 	struct frem_error why;
 	int r;
 
-	if (e->loaded.local && pages) {
-		r = local_read(e->loaded.local, i->frame, e->raw, &b->zero, err);
-		b->raw = e->raw;
-		lanes_good(e->lanes, i->frame);
-		return r < 0 ? r : 1;
-	}
-	r = pages ? frame_decode(e->codec, entry, b->n, i->data, i->n, e->raw, &why)
-		  : frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH, t->frames_offset, i->data,
-				     i->n, e->raw, &why);
-	if (r < 0 && why.code != FREM_DAMAGED) {
+	engine_unlock(e);
+	r = decode_unlocked(e, i, b, &why);
+	engine_lock(e);
+	if (r < 0 && (e->loaded.local || (why.code != FREM_DAMAGED && why.code != FREM_STORE))) {
 		*err = why;
 		return r;
 	}
@@ -330,40 +389,47 @@ static int decode(struct engine *e, const struct item *i, struct batch *b, struc
 		damaged(e, i, b, &why);
 		return 0;
 	}
-	if (pages)
-		lanes_good(e->lanes, i->frame);
-	b->zero = entry->zero_mask;
 	b->raw = e->raw;
 	return 1;
+}
+
+void deliver_was_good(struct engine *e, const struct item *i)
+{
+	if (i->kind == ITEM_PAGES)
+		lanes_good(e->lanes, i->frame);
 }
 
 int deliver_to_all(struct engine *e, const struct batch *b, struct frem_error *err)
 {
 	enum delivered result = DELIVERED_ALL;
+	int r = 0;
 
 	/* events read on the way may add members: forked children want the pages too */
-	for (size_t k = 0; k < e->n_members; k++) {
-		int r = wanted_by(e->members[k], b) ? deliver_to(e->members[k], b, err)
-						    : DELIVERED_ALL;
-
-		if (r < 0)
-			return r;
+	e->delivering++;
+	for (size_t k = 0; k < e->n_members && r >= 0; k++) {
+		r = wanted_by(e->members[k], b) ? deliver_to(e->members[k], b, err) : DELIVERED_ALL;
 		if (r == DELIVERED_HELD)
 			result = DELIVERED_HELD;
 	}
-	return result;
+	e->delivering--;
+	return r < 0 ? r : (int)result;
+}
+
+int deliver_batch(struct engine *e, const struct batch *b, struct frem_error *err)
+{
+	if (recorder_keeps(e) && recorder_keep(e, b))
+		return DELIVERED_ALL;
+	return deliver_to_all(e, b, err);
 }
 
 int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
 {
-	struct batch b;
+	struct batch b = {0};
 	bool now;
 	int r;
 
-	engine_item_pages(e, i->kind, i->frame, &b);
-	if (!is_of_use(e, &b, &now)) {
-		if (i->kind == ITEM_PAGES)
-			lanes_good(e->lanes, i->frame);
+	if (!deliver_is_of_use(e, i, &b, &now)) {
+		deliver_was_good(e, i);
 		return DELIVERED_ALL;
 	}
 	if (!now)
@@ -371,95 +437,7 @@ int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
 	r = decode(e, i, &b, err);
 	if (r <= 0)
 		return r < 0 ? r : DELIVERED_ALL;
-	if (recorder_keeps(e) && recorder_keep(e, &b))
-		return DELIVERED_ALL;
-	return deliver_to_all(e, &b, err);
-}
-
-static struct item **slot(struct engine *e, enum item_kind kind, size_t frame)
-{
-	struct item **slots = kind == ITEM_PAGES ? e->held_pages : e->held_touch;
-
-	return slots ? &slots[frame] : NULL;
-}
-
-static void hold(struct engine *e, struct item *i)
-{
-	struct item **s = slot(e, i->kind, i->frame);
-
-	if (*s || (e->held_bytes + i->n > HELD_MAX && e->o->mode != PAGER_TOUCH_SET)) {
-		if (!*s && i->kind == ITEM_PAGES)
-			lanes_dropped(e->lanes, i->frame);
-		else if (!*s)
-			touch_lane_dropped(e, i->frame);
-		free(i);
-		return;
-	}
-	if (i->kind == ITEM_PAGES)
-		lanes_good(e->lanes, i->frame);
-	*s = i;
-	e->held_bytes += i->n;
-	TAILQ_INSERT_TAIL(&e->held, i, link);
-}
-
-static void unhold(struct engine *e, struct item *i)
-{
-	*slot(e, i->kind, i->frame) = NULL;
-	e->held_bytes -= i->n;
-	TAILQ_REMOVE(&e->held, i, link);
-}
-
-static struct item *find_arrived(const struct engine *e, enum item_kind kind, size_t frame)
-{
-	struct item *i;
-
-	TAILQ_FOREACH(i, &e->arrived, link)
-	if (i->kind == kind && i->frame == frame)
-		return i;
-	return NULL;
-}
-
-bool deliver_held(struct engine *e, enum item_kind kind, size_t frame)
-{
-	struct item **s = slot(e, kind, frame), *i = s ? *s : NULL;
-
-	if (i) {
-		unhold(e, i);
-	} else {
-		i = find_arrived(e, kind, frame);
-		if (!i)
-			return false;
-		TAILQ_REMOVE(&e->arrived, i, link);
-	}
-	TAILQ_INSERT_HEAD(&e->arrived, i, link);
-	return true;
-}
-
-void deliver_held_all(struct engine *e)
-{
-	struct item *i;
-
-	/* what is held came before what arrived since */
-	while ((i = TAILQ_LAST(&e->held, item_queue))) {
-		unhold(e, i);
-		TAILQ_INSERT_HEAD(&e->arrived, i, link);
-	}
-}
-
-int deliver_arrived(struct engine *e, struct frem_error *err)
-{
-	struct item *i;
-	int r = 0;
-
-	while (r >= 0 && (i = TAILQ_FIRST(&e->arrived))) {
-		TAILQ_REMOVE(&e->arrived, i, link);
-		r = e->o->mode == PAGER_FULL ? full_write(e, i, err) : deliver_item(e, i, err);
-		if (r == DELIVERED_HELD)
-			hold(e, i);
-		else
-			free(i);
-		if (r >= 0)
-			r = engine_poll(e, 0, err);
-	}
-	return r < 0 ? r : 0;
+	deliver_was_good(e, i);
+	return e->o->mode == PAGER_FULL ? full_put(e, i->frame, &b, err)
+					: deliver_batch(e, &b, err);
 }

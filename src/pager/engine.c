@@ -35,9 +35,14 @@
  *    process, and the keeper then ends the tree. If this process is killed, the keeper starts
  *    another one, which takes up what it left: see resume.h.
  *
- * All state belongs to one thread. Decoding (a frame to a batch) and copying (a batch into a space)
- * are separate steps, so that threads can take them over; a copy then has to exclude the
- * application of events to the same space, which 2 relies on.
+ * Threads. Workers decode and copy (workers.h); everything else is the engine's thread's. All that
+ * is shared belongs to who holds the engine's lock. A worker looks a piece up in the map, counts
+ * itself as a copy into the address space, copies without the lock, and settles the piece and
+ * counts itself out with the lock. Events are read with the lock and with no such copy under way
+ * (member_drain), and are applied before the lock is let go: so 2 holds for all copies, and the map
+ * that a copy was looked up in is the map when it is settled. Two threads may copy one page at the
+ * same time: for one of them it is there already, as in 5. A userfaultfd's number is not used again
+ * while a copy into it is under way.
  */
 #include "engine.h"
 
@@ -58,6 +63,7 @@
 #include "report.h"
 #include "resume.h"
 #include "uffd.h"
+#include "workers.h"
 
 #define TICK_MS 250 /* how often it is asked whether the address spaces still live */
 #define BUSY_MS 1   /* until what an address space could not take is tried again */
@@ -68,7 +74,7 @@
 #define PROBE_ADDRESS (UINT64_C(1) << 20) /* any address that a mapping could have */
 
 /* What epoll says about: members are told by their own address. */
-static char source_news, source_caller, source_keeper;
+static char source_news, source_caller, source_keeper, source_workers;
 
 bool engine_page_wanted(const struct engine *e, uint64_t number)
 {
@@ -185,6 +191,8 @@ int engine_poll(struct engine *e, int timeout_ms, struct frem_error *err)
 			hear_caller(e);
 		else if (source == &source_news)
 			r = hear_keeper(e, err);
+		else if (source == &source_workers)
+			workers_heard(e->workers);
 		else
 			r = member_drain(source, err);
 	}
@@ -203,7 +211,8 @@ static int prepare(struct engine *e, struct frem_error *err)
 	if (e->keeper_pidfd < 0 || getppid() != e->ends->keeper)
 		keeper_died(e); /* tasks may be there already, if this is not the first pager */
 	e->raw = aligned_alloc(PAGE_BYTES, FRAME_RAW_MAX);
-	if (!e->raw)
+	e->stored = malloc(FRAME_STORED_MAX);
+	if (!e->raw || !e->stored)
 		return frem_oom(err);
 	r = watch(e, e->keeper_pidfd, &source_keeper, err);
 	if (r == 0 && e->o->mode != PAGER_FULL)
@@ -236,6 +245,24 @@ static int start_fetching(struct engine *e, struct frem_error *err)
 	return r;
 }
 
+/* What is on this machine the workers read themselves, if there are any. */
+static int start_workers(struct engine *e, struct frem_error *err)
+{
+	const struct frame_index *x = e->loaded.index;
+	_cleanup_close_ int fd = -1;
+	uint64_t size;
+	int r = workers_new(e, &e->workers, err);
+
+	if (r < 0 || workers_room(e->workers) == 0)
+		return r;
+	if (e->store &&
+	    store_open_file(e->store, e->pages_key, &fd, &size, &e->local_source, NULL) == 0 &&
+	    size == x->offsets[x->frames])
+		e->local_fd = take_fd(&fd);
+	e->read_here = e->local_fd >= 0 || e->loaded.local;
+	return watch(e, workers_fd(e->workers), &source_workers, err);
+}
+
 /* What the image says is known. */
 static int start_lanes(struct engine *e, struct frem_error *err)
 {
@@ -248,6 +275,7 @@ static int start_lanes(struct engine *e, struct frem_error *err)
 				  .stats = e->stats,
 				  .local = e->loaded.local != NULL};
 	size_t frames = e->loaded.index->frames;
+	int r;
 
 	if (e->store)
 		name_key(&e->o->id, OBJECT_PAGES, e->pages_key);
@@ -255,7 +283,8 @@ static int start_lanes(struct engine *e, struct frem_error *err)
 	e->written = calloc(frames / 64 + 1, sizeof(*e->written));
 	if (!e->held_pages || !e->written)
 		return frem_oom(err);
-	return lanes_new(&o, &e->lanes, err);
+	r = start_workers(e, err);
+	return r < 0 ? r : lanes_new(&o, &e->lanes, err);
 }
 
 static void say_ready(struct engine *e)
@@ -406,6 +435,19 @@ static bool bulk_may_go(const struct engine *e)
 	return e->o->mode == PAGER_FULL || e->finished || e->held_bytes < HELD_EARLY;
 }
 
+/* The workers do; or there are none, and all that comes is put in place before more is asked for.
+ */
+static bool keeps_up(const struct engine *e)
+{
+	return workers_room(e->workers) || workers_idle(e->workers);
+}
+
+/* What is read here is put in place at once, and after the touch set. */
+static bool local_may_go(const struct engine *e)
+{
+	return e->o->mode == PAGER_FULL || (touch_over(e) && e->finished);
+}
+
 static int step_lanes(struct engine *e, struct frem_error *err)
 {
 	int r = 0;
@@ -421,7 +463,9 @@ static int step_lanes(struct engine *e, struct frem_error *err)
 	faults_look_after_late(e);
 	r = faults_serve(e, err);
 	if (r == 0)
-		r = lanes_step(e->lanes, bulk_may_go(e), err);
+		r = lanes_step(e->lanes, !e->read_here && bulk_may_go(e) && keeps_up(e), err);
+	if (r == 0 && e->read_here && local_may_go(e))
+		r = deliver_local(e, err);
 	return r == 0 ? deliver_arrived(e, err) : r;
 }
 
@@ -437,7 +481,7 @@ static void step_stats(struct engine *e)
 		e->fetching_ns += now - e->stats_ns;
 	e->stats_ns = now;
 	e->fetching = fetcher_active(e->fetcher) > 0;
-	e->stats->bytes_fetched = e->fetched_before + s.bytes;
+	e->stats->bytes_fetched = e->fetched_before + s.bytes + e->local_bytes;
 	e->stats->rtt_ms = s.rtt_ms;
 	if (e->fetching_ns)
 		e->stats->bandwidth_bps =
@@ -480,7 +524,7 @@ static int is_drained(struct engine *e, struct frem_error *err)
 		if (space_left(m->space) || m->undecided.n)
 			return 0;
 	}
-	return e->n_faults == 0;
+	return e->n_faults == 0 && workers_idle(e->workers);
 }
 
 static int least(int a, int b)
@@ -491,7 +535,7 @@ static int least(int a, int b)
 /* Frames that are on this machine are handed out a few at a time: the next ones at once. */
 static bool goes_on(const struct engine *e)
 {
-	return e->loaded.local && bulk_may_go(e) && !lanes_idle(e->lanes);
+	return e->loaded.local && !e->read_here && bulk_may_go(e) && !lanes_idle(e->lanes);
 }
 
 static int timeout_of(const struct engine *e)
@@ -506,10 +550,9 @@ static int timeout_of(const struct engine *e)
 }
 
 /* Until a fetch moves, something is to be heard, or something is due. */
-static int wait_for_news(struct engine *e, struct frem_error *err)
+static int wait_for_news(struct engine *e, int ms, struct frem_error *err)
 {
 	struct pollfd fd = {.fd = e->epoll_fd, .events = POLLIN};
-	int ms = timeout_of(e);
 
 	if (e->fetcher)
 		return fetcher_run(e->fetcher, &fd, 1, ms, err);
@@ -520,8 +563,11 @@ static int wait_for_news(struct engine *e, struct frem_error *err)
 
 static int step(struct engine *e, struct frem_error *err)
 {
-	int r = wait_for_news(e, err);
+	int r, ms = timeout_of(e);
 
+	engine_unlock(e);
+	r = wait_for_news(e, ms, err);
+	engine_lock(e);
 	if (r == 0)
 		r = engine_poll(e, 0, err);
 	if (r == 0)
@@ -558,6 +604,8 @@ static void say_drained(struct engine *e)
 
 static void engine_done(struct engine *e)
 {
+	engine_unlock(e);
+	workers_free(e->workers);
 	load_free(e->load);
 	touch_stream_free(e->touch);
 	lanes_free(e->lanes);
@@ -577,6 +625,10 @@ static void engine_done(struct engine *e)
 	free(e->written);
 	free(e->faults);
 	free(e->raw);
+	free(e->stored);
+	cleanup_close(&e->local_fd);
+	pthread_cond_destroy(&e->turn);
+	pthread_mutex_destroy(&e->lock);
 }
 
 int engine_main(const struct pager_options *o, struct wire_shared *shared,
@@ -586,6 +638,9 @@ int engine_main(const struct pager_options *o, struct wire_shared *shared,
 			   .shared = shared,
 			   .stats = &shared->stats,
 			   .ends = ends,
+			   .lock = PTHREAD_MUTEX_INITIALIZER,
+			   .turn = PTHREAD_COND_INITIALIZER,
+			   .local_fd = -1,
 			   .epoll_fd = -1,
 			   .keeper_pidfd = -1,
 			   .bits.fd = -1};
@@ -594,6 +649,7 @@ int engine_main(const struct pager_options *o, struct wire_shared *shared,
 
 	TAILQ_INIT(&e.arrived);
 	TAILQ_INIT(&e.held);
+	engine_lock(&e);
 	r = job_tree_copy(&e.tree, ends->tree) < 0 ? frem_oom(&err) : prepare(&e, &err);
 	if (r == 0)
 		r = start_fetching(&e, &err);

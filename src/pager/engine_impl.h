@@ -4,6 +4,7 @@
 #define FREM_PAGER_ENGINE_IMPL_H
 
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 
 #include "engine.h"
 #include "item.h"
@@ -18,6 +19,7 @@
 
 struct engine;
 struct recorder;
+struct workers;
 
 struct changes {
 	struct change *c;
@@ -35,6 +37,8 @@ struct member {
 	struct space *space;
 	uint64_t *bits;		  /* of the space, shared; NULL: it has its own */
 	struct changes undecided; /* read, and put off until the next calm moment: changes.c */
+	unsigned copies;	  /* of workers, under way */
+	bool shut;		  /* events are about to be read: no new copies */
 	uint64_t full_ns;	  /* since when there is no memory for a page; 0 */
 	uint64_t lost_ns;	  /* since when a mapping that must be there is not; 0 */
 };
@@ -55,6 +59,7 @@ struct batch {
 	unsigned n;
 	uint32_t zero; /* bit i: page i is all zero */
 	const uint8_t *raw;
+	bool by_worker;
 };
 
 struct engine {
@@ -65,10 +70,19 @@ struct engine {
 	struct job_tree tree; /* for the case that the keeper dies */
 	int epoll_fd, keeper_pidfd;
 
+	/* Guards all that the workers share: see workers.h. The engine's thread alone touches the
+	 * store, the lanes and the touch stream. */
+	pthread_mutex_t lock;
+	pthread_cond_t turn; /* copies have ended, or may begin */
+	struct workers *workers;
+	unsigned delivering; /* threads that go through the members */
+
 	struct store *store;
 	struct fetcher *fetcher;
+	/* of the engine's thread */
 	struct frame_codec *codec;
-	uint8_t *raw; /* one decoded frame */
+	uint8_t *raw;	 /* one decoded frame */
+	uint8_t *stored; /* the payload of one */
 
 	struct load *load; /* NULL once it is through */
 	struct loaded loaded;
@@ -78,6 +92,12 @@ struct engine {
 	struct touch_order *order; /* NULL: no touch set, or not yet */
 	uint64_t touch_left;	   /* touch pages not settled */
 	struct recorder *recorder; /* NULL: nothing is recorded */
+
+	int local_fd;		      /* `pages`, where it is a file here; -1: it is not */
+	bool read_here;		      /* by the workers: that file, or an image directory */
+	uint32_t local_source;	      /* the replica that it is, as lanes_take() wants it */
+	size_t local_next, local_end; /* frames taken from the plan */
+	uint64_t local_bytes;	      /* that were read there */
 
 	struct item_queue arrived; /* to be put in place */
 	struct item_queue held;	   /* to be tried again: see hold_until */
@@ -108,6 +128,16 @@ struct engine {
 	uint64_t *written;	 /* PAGER_FULL: a bit a frame */
 };
 
+static inline void engine_lock(struct engine *e)
+{
+	pthread_mutex_lock(&e->lock);
+}
+
+static inline void engine_unlock(struct engine *e)
+{
+	pthread_mutex_unlock(&e->lock);
+}
+
 /* members.c: the address spaces and their events */
 
 int members_make(struct engine *e, struct frem_error *err);
@@ -127,8 +157,14 @@ int member_take(struct member *m, const struct uffd_msg *msg, size_t n, uint64_t
 		struct frem_error *err);
 /* The keeper has received a task's userfaultfd. */
 int members_arrived(struct engine *e, int32_t pid, int fd, struct frem_error *err);
-/* Reads and applies all pending events of a member. */
+/* Reads and applies all pending events of a member, with no copy under way: may let go of the lock.
+ */
 int member_drain(struct member *m, struct frem_error *err);
+/* A worker copies into it, without the lock in between. */
+void member_copy_begins(struct member *m);
+void member_copy_ended(struct member *m);
+/* A worker waits until events that are about to be read have been. */
+void member_await_turn(struct member *m);
 /* Whether pages may be put into it just now. */
 bool member_open(const struct member *m);
 void member_end(struct member *m);
@@ -175,14 +211,32 @@ enum delivered {
 /* Verifies, decodes and injects. Returns enum delivered, or -errno; a damaged frame is handed to
  * the lanes and counts as DELIVERED_ALL. */
 int deliver_item(struct engine *e, const struct item *i, struct frem_error *err);
+/* The pages of the item, whether it is of use, and whether it can be used now. */
+bool deliver_is_of_use(const struct engine *e, const struct item *i, struct batch *b,
+		       bool *ret_now);
+/* The index that the item's frame belongs to. */
+const struct frame_index *deliver_index(const struct engine *e, enum item_kind kind);
+/* Its stored bytes, read into room (FRAME_STORED_MAX) if they are not here. Any thread. */
+int deliver_stored(const struct engine *e, const struct item *i, void *room,
+		   struct frame_payload *ret, struct frem_error *err);
+/* What is decoded is kept back by the recorder, or injected into all that want it. */
+int deliver_batch(struct engine *e, const struct batch *b, struct frem_error *err);
 /* Injects decoded pages into one address space, or into all that want them. The same results. */
 int deliver_to(struct member *m, const struct batch *b, struct frem_error *err);
 int deliver_to_all(struct engine *e, const struct batch *b, struct frem_error *err);
 /* One page of zeros where no image page belongs; -EAGAIN: later. */
 int deliver_zero(struct member *m, uint64_t address, struct frem_error *err);
-/* Delivers all that arrived, looking at the events in between. */
+/* A frame came, and was what it should be. */
+void deliver_was_good(struct engine *e, const struct item *i);
+
+/* items.c: who puts an item in place, and when */
+
+/* Delivers all that arrived, or hands it to the workers, looking at the events in between. */
 int deliver_arrived(struct engine *e, struct frem_error *err);
-/* An item that is held or has arrived is needed now. Returns whether there is one. */
+/* The remaining lane of a local store: keeps the workers busy. */
+int deliver_local(struct engine *e, struct frem_error *err);
+/* An item that is held, has arrived, or waits for a worker is needed now. Returns whether there is
+ * one. */
 bool deliver_held(struct engine *e, enum item_kind kind, size_t frame);
 void deliver_held_all(struct engine *e);
 
@@ -197,8 +251,8 @@ void touch_lane_dropped(struct engine *e, size_t frame);
 
 /* full.c: PAGER_FULL */
 
-/* Writes the frame of an item into the image directory. */
-int full_write(struct engine *e, const struct item *i, struct frem_error *err);
+/* Writes a decoded frame into the image directory; lets go of the lock. */
+int full_put(struct engine *e, size_t frame, const struct batch *b, struct frem_error *err);
 bool full_wanted(const struct engine *e, size_t frame);
 bool full_complete(const struct engine *e);
 

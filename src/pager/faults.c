@@ -164,11 +164,12 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 		e->stats->prefetched_used += !counted;
 		return recorder_answer(e, f->member, number, f->read_ns, err);
 	}
-	if (deliver_held(e, ITEM_PAGES, frame))
+	if (deliver_held(e, ITEM_PAGES, frame) ||
+	    (e->order && touch_order_place(e->order, number, &place) &&
+	     deliver_held(e, ITEM_TOUCH, (size_t)(place / FRAME_PAGES)))) {
+		e->stats->prefetched_used += !counted;
 		return 0;
-	if (e->order && touch_order_place(e->order, number, &place) &&
-	    deliver_held(e, ITEM_TOUCH, (size_t)(place / FRAME_PAGES)))
-		return 0;
+	}
 	if (lanes_is_demanded(e->lanes, frame)) {
 		f->urgent = true;
 		return 0;

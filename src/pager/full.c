@@ -69,32 +69,19 @@ static int write_pages(struct engine *e, const struct batch *b, struct frem_erro
 	return r;
 }
 
-int full_write(struct engine *e, const struct item *i, struct frem_error *err)
+int full_put(struct engine *e, size_t frame, const struct batch *b, struct frem_error *err)
 {
-	const struct frame_entry *entry = &e->loaded.index->entries[i->frame];
-	struct frem_error why;
-	struct batch b;
 	int r;
 
-	if (!full_wanted(e, i->frame))
-		return 0;
-	engine_item_pages(e, ITEM_PAGES, i->frame, &b);
-	r = frame_decode(e->codec, entry, b.n, i->data, i->n, e->raw, &why);
-	if (r < 0 && why.code == FREM_DAMAGED) {
-		lanes_damaged(e->lanes, i->frame, &why);
-		return 0;
+	if (!b->by_worker)
+		engine_unlock(e);
+	r = write_pages(e, b, err);
+	engine_lock(e);
+	if (r == 0 && full_wanted(e, frame)) {
+		e->written[frame / 64] |= UINT64_C(1) << frame % 64;
+		e->stats->pages_in += b->n;
 	}
-	if (r < 0) {
-		*err = why;
-		return r;
-	}
-	b.zero = entry->zero_mask;
-	b.raw = e->raw;
-	r = write_pages(e, &b, err);
-	if (r < 0)
-		return r;
-	e->written[i->frame / 64] |= UINT64_C(1) << i->frame % 64;
-	e->stats->pages_in += b.n;
-	lanes_good(e->lanes, i->frame);
-	return 0;
+	if (b->by_worker)
+		engine_unlock(e);
+	return r;
 }

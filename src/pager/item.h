@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A frame's stored bytes on their way from the network to the address spaces. */
+/* A frame's stored bytes on their way from the store to the address spaces. */
 #ifndef FREM_PAGER_ITEM_H
 #define FREM_PAGER_ITEM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@ struct item {
 	TAILQ_ENTRY(item) link;
 	enum item_kind kind;
 	size_t frame;
-	size_t n;
+	bool unread;	/* its bytes are in the file of a local store: who needs them reads them */
+	bool by_engine; /* not for the workers, or they left it: see workers.h */
+	size_t n;	/* 0 where it is unread */
 	uint8_t data[];
 };
 
@@ -29,9 +32,7 @@ static inline struct item *item_new(enum item_kind kind, size_t frame, const voi
 
 	if (!i)
 		return NULL;
-	i->kind = kind;
-	i->frame = frame;
-	i->n = n;
+	*i = (struct item){.kind = kind, .frame = frame, .n = n};
 	if (n)
 		memcpy(i->data, data, n);
 	return i;

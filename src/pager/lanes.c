@@ -346,6 +346,17 @@ static int start_local(struct lanes *l, struct frem_error *err)
 	return l->exhausted ? 0 : start(l, first, end, NULL, err);
 }
 
+bool lanes_take(struct lanes *l, uint64_t bytes, uint32_t source, size_t *ret_first,
+		size_t *ret_end)
+{
+	l->exhausted = l->exhausted || !plan_next(l->plan, bytes, ret_first, ret_end);
+	if (l->exhausted)
+		return false;
+	for (size_t i = *ret_first; i < *ret_end; i++)
+		l->sources[i] = source;
+	return true;
+}
+
 int lanes_step(struct lanes *l, bool bulk, struct frem_error *err)
 {
 	struct single *s;

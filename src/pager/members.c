@@ -148,6 +148,8 @@ void members_reap(struct engine *e)
 {
 	size_t kept = 0;
 
+	if (e->delivering) /* some worker goes through them: next time */
+		return;
 	for (size_t i = 0; i < e->n_members; i++) {
 		if (e->members[i]->dead && !e->members[i]->original)
 			member_free(e->members[i]);
@@ -192,6 +194,47 @@ static bool loses_child(const struct member *m)
 	return false;
 }
 
+/* The number of its descriptor stays taken for as long as some worker may use it. */
+static void let_go(struct member *m)
+{
+	if (m->dead && m->copies == 0 && m->fd >= 0)
+		close(take_fd(&m->fd));
+}
+
+void member_copy_begins(struct member *m)
+{
+	m->copies++;
+	engine_unlock(m->engine);
+}
+
+void member_copy_ended(struct member *m)
+{
+	engine_lock(m->engine);
+	m->copies--;
+	let_go(m);
+	if (m->shut && m->copies == 0)
+		pthread_cond_broadcast(&m->engine->turn);
+}
+
+void member_await_turn(struct member *m)
+{
+	while (m->shut)
+		pthread_cond_wait(&m->engine->turn, &m->engine->lock);
+}
+
+static void shut(struct member *m)
+{
+	m->shut = true;
+	while (m->copies)
+		pthread_cond_wait(&m->engine->turn, &m->engine->lock);
+}
+
+static void reopen(struct member *m)
+{
+	m->shut = false;
+	pthread_cond_broadcast(&m->engine->turn);
+}
+
 void member_end(struct member *m)
 {
 	const struct journal_record end = {.type = JOURNAL_END, .member = m->id};
@@ -207,8 +250,7 @@ void member_end(struct member *m)
 	/* first: the number of the descriptor will be someone else's */
 	if (journal_append(m->engine->journal, &end, 1, &err) < 0)
 		log_info("%s, ignoring: the pager process will not be started again", err.text);
-	if (m->fd >= 0)
-		close(take_fd(&m->fd));
+	let_go(m);
 	changes_done(&m->undecided);
 }
 
@@ -346,7 +388,7 @@ static bool becomes_calm(const struct member *m)
 	return false;
 }
 
-int member_drain(struct member *m, struct frem_error *err)
+static int drain(struct member *m, struct frem_error *err)
 {
 	struct uffd_msg msg[WIRE_EVENTS_AT_ONCE];
 	struct engine *e = m->engine;
@@ -369,5 +411,15 @@ int member_drain(struct member *m, struct frem_error *err)
 		r = changes_decide(m, err);
 	if (m->undecided.n)
 		e->busy = true;
+	return r;
+}
+
+int member_drain(struct member *m, struct frem_error *err)
+{
+	int r;
+
+	shut(m);
+	r = drain(m, err);
+	reopen(m);
 	return r;
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "record_file.h"
 #include "report.h"
+#include "workers.h"
 
 /* Batches put in place from the file before everything else is looked at again. */
 #define BATCHES_A_STEP 64u
@@ -236,7 +237,7 @@ static void decide(struct engine *e)
 static bool image_arrived(const struct engine *e)
 {
 	return e->finished && (!e->touch || touch_stream_ended(e->touch)) && e->lanes &&
-	       lanes_idle(e->lanes) && TAILQ_EMPTY(&e->arrived);
+	       lanes_idle(e->lanes) && TAILQ_EMPTY(&e->arrived) && workers_idle(e->workers);
 }
 
 /* Milliseconds until the window closes by the clock; -1: that does not depend on the clock. */

@@ -42,12 +42,13 @@
 void page_content(uint64_t number, void *out)
 {
 	uint64_t *word = out, x = number * UINT64_C(0x9e3779b97f4a7c15) + 1;
+	bool compressible = number / FRAME_PAGES % 64 == 40;
 
 	for (size_t i = 0; i < PAGE_BYTES / sizeof(*word); i++) {
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		word[i] = number % 13 == 0 ? 0 : x;
+		word[i] = number % 13 == 0 ? 0 : compressible && i % 8 ? number : x;
 	}
 }
 
@@ -369,7 +370,7 @@ int fixture_teardown(void **state)
 
 void start_pager(struct fixture *f, enum pager_mode mode)
 {
-	struct pager_options o = {.store = f->url,
+	struct pager_options o = {.store = f->local ? f->store : f->url,
 				  .store_timeout_set = f->store_timeout_ms > 0,
 				  .store_timeout_ms = f->store_timeout_ms,
 				  .id = f->id,

@@ -45,6 +45,7 @@ struct fixture {
 	char dir[64], store[96], url[64];
 	int images, work;
 	struct checkpoint_name id;
+	bool local;		  /* the pager has the store's directory itself, not its server */
 	enum pager_record record; /* off, unless a test says otherwise */
 	unsigned record_ms;
 	unsigned store_timeout_ms; /* 0: not set */
