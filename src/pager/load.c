@@ -227,15 +227,16 @@ static int take_head(struct load *l, struct loaded *ret, struct frem_error *err)
 	return r < 0 ? r : check_agreement(ret, err);
 }
 
-/* Its frames are the pages themselves. */
-static int take_images(const struct load *l, struct loaded *ret, struct frem_error *err)
+int load_images(int images_fd, struct loaded *ret, struct frem_error *err)
 {
-	int r = image_map_read(l->o->images_fd, &ret->map, err);
+	int r = image_map_read(images_fd, &ret->map, err);
 
 	if (r == 0)
 		r = frame_index_new(ret->map->lazy_pages, &ret->index, err);
 	if (r == 0)
-		r = local_open_images(l->o->images_fd, ret->map, &ret->local, err);
+		r = local_open_images(images_fd, ret->map, &ret->local, err);
+	if (r == 0)
+		r = local_digest(ret->local, ret->digest, err);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ret->index->frames; i++)
@@ -249,7 +250,7 @@ int load_step(struct load *l, struct loaded *ret, struct frem_error *err)
 	int r = 0;
 
 	if (!l->fetcher) {
-		r = take_images(l, ret, err);
+		r = load_images(l->o->images_fd, ret, err);
 		return r < 0 ? r : 1;
 	}
 	if (l->manifest.done && !ret->manifest)

@@ -14,13 +14,17 @@
 
 struct loaded {
 	struct manifest *manifest;   /* NULL for an image directory that was there */
-	uint8_t digest[DIGEST_SIZE]; /* of the manifest's bytes: what a touch object is bound to */
+	uint8_t digest[DIGEST_SIZE]; /* of the manifest's bytes: what a touch object is bound to; or
+					local_digest() */
 	struct frame_index *index;
 	struct image_map *map;
 	struct local *local; /* NULL: the frames are fetched */
 };
 
 void loaded_done(struct loaded *l);
+
+/* What is in an image directory; its frames are the pages themselves. */
+int load_images(int images_fd, struct loaded *ret, struct frem_error *err);
 
 struct load;
 

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "format/frame.h"
@@ -64,6 +65,44 @@ void local_free(struct local *l)
 		cleanup_close(&l->fds[i]);
 	free(l->fds);
 	free(l);
+}
+
+/* A file is the one that it was if it has the same number and has not come into being since. */
+static int digest_file(const struct local *l, size_t task, struct digest_stream *s,
+		       struct frem_error *err)
+{
+	struct statx st;
+	uint64_t is[5];
+
+	if (l->fds[task] < 0)
+		return 0;
+	if (statx(l->fds[task], "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0)
+		return failed(&l->map->tasks[task], -errno, err);
+	is[0] = (uint64_t)st.stx_dev_major << 32 | st.stx_dev_minor;
+	is[1] = st.stx_ino;
+	is[2] = st.stx_mask & STATX_BTIME ? (uint64_t)st.stx_btime.tv_sec : 0;
+	is[3] = st.stx_mask & STATX_BTIME ? st.stx_btime.tv_nsec : 0;
+	is[4] = l->map->tasks[task].n_extents;
+	digest_update(s, is, sizeof(is));
+	return 0;
+}
+
+int local_digest(const struct local *l, uint8_t ret[DIGEST_SIZE], struct frem_error *err)
+{
+	struct digest_stream s;
+	int r = 0;
+
+	digest_start(&s);
+	for (size_t i = 0; i < l->map->n_tasks && r == 0; i++) {
+		const struct image_task *t = &l->map->tasks[i];
+
+		digest_update(&s, &t->pid, sizeof(t->pid));
+		r = digest_file(l, i, &s, err);
+		digest_update(&s, t->extents, t->n_extents * sizeof(*t->extents));
+	}
+	if (r == 0)
+		digest_finish(&s, ret);
+	return r;
 }
 
 /* Reads what lies in one piece in the file from page `number` on, up to `most` pages. */

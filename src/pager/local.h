@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "criu/image_map.h"
 
@@ -17,6 +18,8 @@ struct local;
 int local_open_images(int dirfd, const struct image_map *map, struct local **ret,
 		      struct frem_error *err);
 void local_free(struct local *l);
+/* What tells these pages from others: which files they are in, and where, and where they belong. */
+int local_digest(const struct local *l, uint8_t ret[DIGEST_SIZE], struct frem_error *err);
 /*
  * Reads the pages of a frame into raw, which has room for FRAME_RAW_MAX. Bit i of *ret_zero: page i
  * is all zero, and undefined in raw. From any thread.

@@ -29,7 +29,7 @@ static int keep_image(struct engine *e, struct frem_error *err)
 	const struct frame_index *x = e->loaded.index;
 	struct image_head head = {.pages = x->pages};
 	_cleanup_buffer_ struct buffer b = {0}, manifest = {0};
-	int fd, r = manifest_encode(e->loaded.manifest, &manifest, err);
+	int fd, r = e->loaded.manifest ? manifest_encode(e->loaded.manifest, &manifest, err) : 0;
 
 	if (r < 0)
 		return r;
@@ -47,6 +47,16 @@ static int keep_image(struct engine *e, struct frem_error *err)
 	return r < 0 ? frem_fail(err, FREM_FAILED, -r, "writing shared memory") : 0;
 }
 
+/* An image directory that was there is there still, or the new process cannot go on. */
+static int read_images(struct engine *e, const struct image_head *head, struct frem_error *err)
+{
+	int r = load_images(e->o->images_fd, &e->loaded, err);
+
+	if (r < 0 || digest_equal(e->loaded.digest, head->digest, sizeof(head->digest)))
+		return r;
+	return frem_fail(err, FREM_DAMAGED, 0, "the image is not the one that it was");
+}
+
 static int read_image(struct engine *e, struct frem_error *err)
 {
 	_cleanup_buffer_ struct buffer manifest = {0};
@@ -56,6 +66,8 @@ static int read_image(struct engine *e, struct frem_error *err)
 	uint64_t at = sizeof(head);
 	int r = file_pread_all(fd, &head, sizeof(head), 0);
 
+	if (r == 0 && !e->o->store)
+		return read_images(e, &head, err);
 	if (r == 0)
 		r = buffer_append(&manifest, NULL, (size_t)head.manifest_bytes);
 	if (r == 0)
@@ -171,11 +183,8 @@ static void allow(struct engine *e)
 
 int resume_offer(struct engine *e, struct frem_error *err)
 {
-	int r;
+	int r = keep_image(e, err);
 
-	if (!e->loaded.manifest)
-		return 0;
-	r = keep_image(e, err);
 	if (r == 0)
 		r = write_state(e, err);
 	if (r == 0)

@@ -3,6 +3,7 @@
 
 import os
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -282,6 +283,29 @@ def test_daemon_that_goes_early(frem, dumped, tmp_path, number):
     finish(frem, daemon, -signal.SIGKILL)
     os.kill(pager, signal.SIGCONT)
     image.victim.verify()
+    image.victim.assert_runs()
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["same image", "another image"])
+def test_killed_pager(frem, dumped, tmp_path, swapped):
+    """Another pager process takes over, and only if the pages are still those that were served."""
+    image = dumped("touch_tenth", 20)
+    daemon = image.serve(frem)
+    script, pager = stop_pager(daemon, tmp_path)
+    image.restore("--action-script", script)
+    if swapped:
+        for name in os.listdir(image.images):
+            if name.startswith("pages-"):
+                path = os.path.join(image.images, name)
+                shutil.copyfile(path, path + ".new")
+                os.rename(path + ".new", path)
+    os.kill(pager, signal.SIGKILL)
+    if swapped:
+        assert "not the one that it was" in finish(frem, daemon, DAMAGED).error()
+        wait_until("the end of the tasks", lambda: not is_alive(image.victim.pid))
+        return
+    image.victim.verify()
+    finish(frem, daemon)
     image.victim.assert_runs()
 
 
