@@ -127,23 +127,9 @@ static const struct option longs[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static int refuse(int opt, struct frem_error *err)
+static int refuse(const char *what, struct frem_error *err)
 {
-	static const char *const what[] = {
-		[OPT_PAGE_SERVER - OPT_PAGE_SERVER] = "a page server",
-		[OPT_STREAM - OPT_PAGE_SERVER] = "a streamed image",
-		[OPT_CONFIG - OPT_PAGE_SERVER] = "a file of options",
-		[OPT_SCRIPT - OPT_PAGE_SERVER] = "an action script",
-	};
-
-	frem_fail(err, FREM_USAGE, 0, "lazy-pages: %s is not supported",
-		  what[opt - OPT_PAGE_SERVER]);
-	return opt != OPT_PAGE_SERVER
-		       ? -1
-		       : frem_hint(
-				 err, -1,
-				 "copy the image directory here and leave the page server out, or "
-				 "let 'frem checkpoint' and 'frem restart' move the memory");
+	return frem_fail(err, FREM_USAGE, 0, "lazy-pages: %s is not supported", what);
 }
 
 static int take_verbosity(const char *value, struct lazy_pages_options *o, struct frem_error *err)
@@ -194,8 +180,19 @@ static int take_option(int opt, struct lazy_pages_options *o, struct frem_error 
 	case OPT_AUTO_DEDUP:
 		o->auto_dedup = true;
 		return 0;
+	case OPT_PAGE_SERVER:
+		return frem_hint(
+			err, refuse("a page server", err),
+			"copy the image directory here and leave the page server out, or let "
+			"'frem checkpoint' and 'frem restart' move the memory");
+	case OPT_STREAM:
+		return refuse("a streamed image", err);
+	case OPT_CONFIG:
+		return refuse("a file of options", err);
+	case OPT_SCRIPT:
+		return refuse("an action script", err);
 	default:
-		return opt >= OPT_PAGE_SERVER ? refuse(opt, err) : 0;
+		return 0;
 	}
 }
 
