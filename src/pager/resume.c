@@ -244,7 +244,7 @@ static int saved_member(struct replay *p, size_t i, size_t *ret_used, struct fre
 	const struct journal_member *saved = &p->rec[i].saved;
 	_cleanup_free_ struct image_extent *x = NULL;
 	struct image_task t = {.first = saved->first, .lazy_pages = saved->pages};
-	struct member *m;
+	struct member *m = NULL;
 	struct space *s;
 	int r;
 
@@ -264,7 +264,7 @@ static int saved_member(struct replay *p, size_t i, size_t *ret_used, struct fre
 	r = space_new(&t, &s, err);
 	if (r == 0)
 		r = add(p, saved->pid, p->rec[i].member, s, &m, err);
-	if (r < 0)
+	if (!m)
 		return r;
 	m->original = saved->original;
 	m->fd = saved->original ? -1 : saved->fd;
@@ -279,13 +279,13 @@ static int saved_member(struct replay *p, size_t i, size_t *ret_used, struct fre
 static int forked(struct replay *p, const struct member *m, const struct change *c,
 		  struct frem_error *err)
 {
-	struct member *child;
+	struct member *child = NULL;
 	struct space *s;
 	int r = space_clone(m->space, &s, err);
 
 	if (r == 0)
 		r = add(p, m->pid, c->child, s, &child, err);
-	if (r < 0)
+	if (!child)
 		return r;
 	child->fd = c->fd;
 	return member_adopt_bits(child, err);

@@ -552,17 +552,15 @@ static void test_killed_at_random(void **state)
 
 static int oom_score(pid_t pid)
 {
-	char path[64];
-	int score = 9999;
+	char path[64], text[32] = "";
 	FILE *f;
 
 	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
 	f = fopen(path, "re");
-	if (f && fscanf(f, "%d", &score) != 1)
-		score = 9999;
-	if (f)
-		fclose(f);
-	return score;
+	assert_non_null(f);
+	assert_non_null(fgets(text, sizeof(text), f));
+	fclose(f);
+	return (int)strtol(text, NULL, 10);
 }
 
 static bool set_own_score(int value)
