@@ -226,11 +226,28 @@ static int prepare(struct engine *e, struct frem_error *err)
 	return r;
 }
 
+/* Of the touch set: the frames before it hold nothing that somebody wants, not even a forked child
+ * later. All are wanted at first; a pager process that was killed has brought some. */
+static size_t first_touch_frame(void *arg, const struct touch_set *t)
+{
+	const struct engine *e = arg;
+	uint64_t place = 0;
+
+	for (size_t i = 0; i < t->n_runs; i++)
+		for (uint64_t k = 0; k < t->runs[i].pages; k++, place++)
+			if (engine_page_wanted(e, t->runs[i].first + k))
+				return (size_t)(place / FRAME_PAGES);
+	return t->index->frames;
+}
+
 /* All three objects are asked for at once. */
 static int start_fetching(struct engine *e, struct frem_error *err)
 {
-	struct touch_stream_options o = {
-		.id = &e->o->id, .arrived = &e->arrived, .bytes = &e->stats->bytes_touch};
+	struct touch_stream_options o = {.id = &e->o->id,
+					 .arrived = &e->arrived,
+					 .bytes = &e->stats->bytes_touch,
+					 .first = e->ends->again ? first_touch_frame : NULL,
+					 .arg = e};
 	int r = e->o->store ? store_open(e->o->store, &e->store, err) : 0;
 
 	if (r == 0 && e->store && e->o->store_timeout_set)

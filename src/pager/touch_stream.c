@@ -9,6 +9,9 @@
 
 #include "base/log.h"
 
+/* Bytes that are not worth a request to skip them. */
+#define SKIP_LEAST (UINT64_C(256) << 10)
+
 struct touch_stream {
 	struct touch_stream_options o;
 	char key[NAME_KEY_SIZE];
@@ -17,6 +20,7 @@ struct touch_stream {
 	uint64_t got;	     /* bytes of the object received so far */
 	struct touch_set *set;
 	size_t next;  /* frame */
+	bool looked;  /* at what can be skipped */
 	bool arrived; /* the whole object is here */
 	bool ended;
 	char notice[512];
@@ -59,20 +63,29 @@ static void on_done(void *arg, int r, const struct frem_error *err)
 	}
 }
 
+static int begin(struct touch_stream *t, uint64_t offset, struct frem_error *err)
+{
+	struct fetch_request req = {.key = t->key,
+				    .offset = offset,
+				    .len = STORE_WHOLE,
+				    .data = on_data,
+				    .done = on_done,
+				    .arg = t};
+
+	return fetcher_start(t->o.fetcher, &req, &t->fetch, err);
+}
+
 int touch_stream_start(const struct touch_stream_options *o, struct touch_stream **ret,
 		       struct frem_error *err)
 {
 	_cleanup_touch_stream_ struct touch_stream *t = calloc(1, sizeof(*t));
-	struct fetch_request req = {.len = STORE_WHOLE, .data = on_data, .done = on_done};
 	int r;
 
 	if (!t)
 		return frem_oom(err);
 	t->o = *o;
 	name_key(o->id, OBJECT_TOUCH, t->key);
-	req.key = t->key;
-	req.arg = t;
-	r = fetcher_start(o->fetcher, &req, &t->fetch, err);
+	r = begin(t, 0, err);
 	if (r == 0)
 		*ret = TAKE_PTR(t);
 	return r;
@@ -126,6 +139,23 @@ static int take_descriptor(struct touch_stream *t, const struct loaded *l, struc
 	return 1;
 }
 
+/* Goes on with the first frame that is of use, where that saves something. */
+static int skip(struct touch_stream *t, struct frem_error *err)
+{
+	const struct frame_index *x = t->set->index;
+	size_t first = t->o.first ? t->o.first(t->o.arg, t->set) : 0;
+
+	if (x->offsets[first] < t->in.len + SKIP_LEAST)
+		return 0;
+	if (t->fetch)
+		fetcher_cancel(t->o.fetcher, t->fetch);
+	t->fetch = NULL;
+	t->arrived = false;
+	buffer_done(&t->in);
+	t->next = first;
+	return first < x->frames ? begin(t, t->set->frames_offset + x->offsets[first], err) : 0;
+}
+
 static int take_frames(struct touch_stream *t)
 {
 	const struct frame_index *x = t->set->index;
@@ -158,6 +188,12 @@ int touch_stream_step(struct touch_stream *t, const struct loaded *l, struct fre
 		end_early(t, why.text);
 	if (r <= 0)
 		return 0;
+	if (!t->looked) {
+		t->looked = true;
+		r = skip(t, err);
+		if (r < 0)
+			return r;
+	}
 	if (take_frames(t) < 0)
 		return frem_oom(err);
 	if (t->next == t->set->index->frames)

@@ -24,6 +24,9 @@ struct touch_stream_options {
 	const struct checkpoint_name *id;
 	struct item_queue *arrived;
 	uint64_t *bytes; /* counts what comes */
+	/* The first frame that is of use, asked once the descriptor is there; NULL: all are. */
+	size_t (*first)(void *arg, const struct touch_set *set);
+	void *arg;
 };
 
 int touch_stream_start(const struct touch_stream_options *o, struct touch_stream **ret,

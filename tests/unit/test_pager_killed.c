@@ -65,6 +65,12 @@ static int read_all(struct fixture *f)
 	return all_right(f, 0, 0, f->pages) ? 0 : 1;
 }
 
+static int idle(struct fixture *f)
+{
+	wait_step(f, 1);
+	return read_all(f);
+}
+
 /* ---- at some moment ---- */
 
 static void test_another_one_goes_on(void **state)
@@ -122,6 +128,29 @@ static void test_what_is_there_stays(void **state)
 	expect_all_right(f);
 	fetched = pager_stats(f->pager)->bytes_fetched - fetched;
 	assert_true(fetched < PAGES * PAGE_BYTES * 2 / 3);
+}
+
+/* The touch lane goes on where it was. */
+static void test_touch_set_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t bytes;
+
+	make_checkpoint(f, 1, PAGES, 800);
+	f->control->pages_open = 0;
+	f->control->touch_open = 2000000;
+	restore_all(f, PAGER_NOW, idle);
+	while (f->control->touch_open > 0 || pager_stats(f->pager)->pages_in < 450)
+		usleep(1000);
+	kill_process(pager_pid());
+	expect_event(f, PAGER_EVENT_NOTICE, NULL);
+	f->control->touch_open = -1;
+	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
+	bytes = pager_stats(f->pager)->bytes_touch;
+	assert_true(bytes > 2500000 && bytes < 4000000);
+	f->control->pages_open = -1;
+	f->control->step = 1;
+	expect_all_right(f);
 }
 
 /* Faults that the killed one has read, one in each of many threads. */
@@ -598,6 +627,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PAGER_TEST(test_another_one_goes_on),
 		PAGER_TEST(test_what_is_there_stays),
+		PAGER_TEST(test_touch_set_goes_on),
 		PAGER_TEST(test_faults_are_raised_again),
 		PAGER_TEST(test_killed_during_the_restore),
 		PAGER_TEST(test_again_and_again_in_vain),
