@@ -3,6 +3,7 @@
 
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -73,7 +74,8 @@ class Dumped:
         daemon = frem.start(*command, *options, pass_fds=(writes,))
         os.close(writes)
         assert os.read(reads, 2) == b"\0", frem.finish(daemon)
-        assert os.read(reads, 1) == b"", "somebody keeps --status-fd open"
+        ended, _, _ = select.select([reads], [], [], 10)
+        assert ended and os.read(reads, 1) == b"", "somebody keeps --status-fd open"
         os.close(reads)
         return daemon
 
