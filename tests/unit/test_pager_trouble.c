@@ -421,6 +421,7 @@ static void test_resume_waits_for_the_keeper(void **state)
 	uint64_t start;
 
 	make_checkpoint(f, 1, PAGES, 0);
+	f->control->pages_open = 0; /* memory is still missing when it is killed */
 	start_pager(f, PAGER_NOW);
 	expect_event(f, PAGER_EVENT_READY, NULL);
 	keeper = keeper_pid();
