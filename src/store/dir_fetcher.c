@@ -24,7 +24,7 @@ struct fetch {
 	int fd; /* -1: could not be opened: r and err say why */
 	int r;
 	struct frem_error err;
-	uint64_t pos, end;
+	uint64_t pos, end, limit;
 	bool cancelled; /* from within its own callback */
 };
 
@@ -95,6 +95,7 @@ static int dir_fetcher_start(struct fetcher *base, const struct fetch_request *r
 	}
 	t->req = *req;
 	t->req.key = t->key;
+	t->limit = req->limit ? req->limit : STORE_WHOLE;
 	t->r = open_object(f, t, &t->err);
 	TAILQ_INSERT_TAIL(queue_of(f, t), t, link);
 	base->active++;
@@ -116,11 +117,34 @@ static void dir_fetcher_cancel(struct fetcher *base, struct fetch *t)
 	fetch_free(t);
 }
 
+static void dir_fetcher_allow(struct fetcher *base, struct fetch *t, uint64_t limit)
+{
+	(void)base;
+	t->limit = limit;
+}
+
+/* Whether there is something to do for it, its end included. */
+static bool may_move(const struct fetch *t)
+{
+	return t->r < 0 || t->pos < t->limit || t->pos == t->end;
+}
+
+static struct fetch *first_that_may_move(const struct fetch_queue *q)
+{
+	struct fetch *t;
+
+	TAILQ_FOREACH(t, q, link)
+	if (may_move(t))
+		return t;
+	return NULL;
+}
+
 /* One slice. Sets *ret_over at the end and on failure, and then returns what done() is to be told.
  */
 static int advance(struct dir_fetcher *f, struct fetch *t, bool *ret_over, struct frem_error *err)
 {
-	size_t n = t->end - t->pos < SLICE ? (size_t)(t->end - t->pos) : SLICE;
+	uint64_t left = (t->end < t->limit ? t->end : t->limit) - t->pos;
+	size_t n = t->pos == t->end ? 0 : left < SLICE ? (size_t)left : SLICE;
 	uint8_t *room = f->slice;
 	ssize_t got;
 	int r;
@@ -177,12 +201,12 @@ static int dir_fetcher_step(struct fetcher *base, const struct turn *turn, bool 
 			    struct frem_error *err)
 {
 	struct dir_fetcher *f = (struct dir_fetcher *)base;
-	struct fetch *t = TAILQ_FIRST(&f->urgent);
+	struct fetch *t = first_that_may_move(&f->urgent);
 
 	(void)turn;
 	(void)err;
 	if (!t)
-		t = TAILQ_FIRST(&f->bulk);
+		t = first_that_may_move(&f->bulk);
 	*ret_called = t != NULL;
 	if (t)
 		serve(f, t);
@@ -197,7 +221,9 @@ static int dir_fetcher_fd(const struct fetcher *base)
 
 static int dir_fetcher_timeout(const struct fetcher *base)
 {
-	return base->active ? 0 : -1;
+	const struct dir_fetcher *f = (const struct dir_fetcher *)base;
+
+	return first_that_may_move(&f->urgent) || first_that_may_move(&f->bulk) ? 0 : -1;
 }
 
 static uint64_t dir_fetcher_room(const struct fetcher *base)
@@ -208,7 +234,8 @@ static uint64_t dir_fetcher_room(const struct fetcher *base)
 	const struct fetch *t;
 
 	TAILQ_FOREACH(t, &f->bulk, link)
-	left += t->end - t->pos;
+	if (may_move(t))
+		left += (t->end < t->limit ? t->end : t->limit) - t->pos;
 	return left < AHEAD ? AHEAD - left : 0;
 }
 
@@ -227,6 +254,7 @@ static const struct fetcher_ops dir_fetcher_ops = {
 	.free = dir_fetcher_free,
 	.start = dir_fetcher_start,
 	.cancel = dir_fetcher_cancel,
+	.allow = dir_fetcher_allow,
 	.step = dir_fetcher_step,
 	.fd = dir_fetcher_fd,
 	.timeout = dir_fetcher_timeout,

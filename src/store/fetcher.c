@@ -44,6 +44,11 @@ void fetcher_cancel(struct fetcher *f, struct fetch *fetch)
 	f->ops->cancel(f, fetch);
 }
 
+void fetcher_allow(struct fetcher *f, struct fetch *fetch, uint64_t limit)
+{
+	f->ops->allow(f, fetch, limit);
+}
+
 uint32_t fetch_sources(const struct fetcher *f, const struct fetch *fetch)
 {
 	return f->ops->sources ? f->ops->sources(fetch) : 1;

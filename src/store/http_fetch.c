@@ -22,6 +22,15 @@ struct http_lane *fetch_lane(const struct fetch *t)
 	return &t->fetcher->lane[t->req.urgent ? LANE_URGENT : LANE_BULK];
 }
 
+uint64_t fetch_unasked(const struct fetch *t)
+{
+	uint64_t end = t->end < t->limit ? t->end : t->limit;
+
+	if (end == STORE_WHOLE)
+		return STORE_WHOLE;
+	return end > t->asked ? end - t->asked : 0;
+}
+
 static struct fetches *list_of(struct fetch *t)
 {
 	switch (t->state) {
@@ -403,13 +412,15 @@ static int next_part(struct fetch *t, struct http_slot **ret_slot, uint64_t *ret
 {
 	struct http_fetcher *f = t->fetcher;
 	struct http_lane *lane = fetch_lane(t);
-	uint64_t left = t->end - t->asked, size = fetch_part_size(f);
+	uint64_t left = fetch_unasked(t), size = fetch_part_size(f);
 	unsigned ahead = 0;
 	struct part *p;
 
 	*ret_slot = NULL;
+	if (t->asked >= t->limit)
+		return 0;
 	if (t->end == STORE_WHOLE) {
-		left = size;
+		left = left < size ? left : size;
 		TAILQ_FOREACH(p, &t->parts, link)
 		ahead++;
 		if (ahead >= (t->req.urgent ? AHEAD_URGENT : AHEAD_MOST))
@@ -452,6 +463,17 @@ static int pump_lane(struct http_fetcher *f, struct http_lane *lane, struct frem
 	return 0;
 }
 
+/* Whether there is nothing more to ask for. */
+static bool is_dry(const struct http_lane *lane)
+{
+	const struct fetch *t;
+
+	TAILQ_FOREACH(t, &lane->asking, link)
+	if (fetch_unasked(t))
+		return false;
+	return true;
+}
+
 int fetches_pump(struct http_fetcher *f, struct frem_error *err)
 {
 	struct http_lane *bulk = &f->lane[LANE_BULK];
@@ -461,7 +483,7 @@ int fetches_pump(struct http_fetcher *f, struct frem_error *err)
 		r = pump_lane(f, &f->lane[i], err);
 	if (bulk->busy == 0 && f->lane[LANE_URGENT].busy == 0)
 		pace_idle(&f->pace);
-	else if (TAILQ_EMPTY(&bulk->asking) && bulk->in_flight < pace_budget(&f->pace) / 2)
+	else if (is_dry(bulk) && bulk->in_flight < pace_budget(&f->pace) / 2)
 		pace_short(&f->pace);
 	return r;
 }

@@ -42,6 +42,7 @@ struct fetch {
 	struct parts parts; /* by offset: the first one's turn it is */
 	uint64_t asked;	    /* parts were asked for up to here */
 	uint64_t given;	    /* all before was given to the receiver */
+	uint64_t limit;	    /* up to where parts may be asked for */
 	uint64_t end;	    /* STORE_WHOLE: the object's, which is not known yet */
 	uint64_t total;	    /* size of the object as far as known, else STORE_WHOLE */
 	int r;
@@ -75,6 +76,8 @@ struct http_fetcher {
 /* ---- http_fetch.c: one fetch ---- */
 
 struct http_lane *fetch_lane(const struct fetch *t);
+/* Bytes that may be asked for and were not; STORE_WHOLE: nobody knows how many. */
+uint64_t fetch_unasked(const struct fetch *t);
 /* Bytes of one request, now. */
 uint64_t fetch_part_size(const struct http_fetcher *f);
 /* Starts what the lanes' budgets allow. */

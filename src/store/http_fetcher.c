@@ -47,6 +47,7 @@ static int http_fetcher_start(struct fetcher *base, const struct fetch_request *
 	t->req.key = t->key;
 	t->asked = t->given = req->offset;
 	t->end = req->len == STORE_WHOLE ? STORE_WHOLE : req->offset + req->len;
+	t->limit = req->limit ? req->limit : STORE_WHOLE;
 	t->total = STORE_WHOLE;
 	TAILQ_INIT(&t->parts);
 	TAILQ_INSERT_TAIL(&fetch_lane(t)->asking, t, link);
@@ -69,6 +70,12 @@ static void http_fetcher_cancel(struct fetcher *base, struct fetch *t)
 	TAILQ_INSERT_TAIL(&f->cancelled, t, link);
 	if (!f->stepping)
 		fetches_reap(f);
+}
+
+static void http_fetcher_allow(struct fetcher *base, struct fetch *t, uint64_t limit)
+{
+	t->limit = limit;
+	((struct http_fetcher *)base)->fresh = true;
 }
 
 static void deliver_all(struct http_fetcher *f)
@@ -226,9 +233,11 @@ static uint64_t http_fetcher_room(const struct fetcher *base)
 
 	TAILQ_FOREACH(t, &bulk->asking, link)
 	{
-		if (t->end == STORE_WHOLE)
+		uint64_t unasked = fetch_unasked(t);
+
+		if (unasked == STORE_WHOLE)
 			return 0;
-		used += t->end - t->asked;
+		used += unasked;
 	}
 	return used < budget ? budget - used : 0;
 }
@@ -237,6 +246,7 @@ static const struct fetcher_ops http_fetcher_ops = {
 	.free = http_fetcher_free,
 	.start = http_fetcher_start,
 	.cancel = http_fetcher_cancel,
+	.allow = http_fetcher_allow,
 	.step = http_fetcher_step,
 	.fd = http_fetcher_fd,
 	.timeout = http_fetcher_timeout,

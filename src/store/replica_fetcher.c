@@ -420,6 +420,16 @@ static void replica_fetcher_cancel(struct fetcher *base, struct fetch *t)
 		reap(f);
 }
 
+static void replica_fetcher_allow(struct fetcher *base, struct fetch *t, uint64_t limit)
+{
+	struct replica_fetcher *f = (struct replica_fetcher *)base;
+
+	t->req.limit = limit;
+	for (unsigned i = 0; i < 2; i++)
+		if (t->attempt[i].fetch)
+			fetcher_allow(f->of[t->attempt[i].replica], t->attempt[i].fetch, limit);
+}
+
 static uint32_t replica_fetch_sources(const struct fetch *t)
 {
 	return t->sources;
@@ -516,6 +526,7 @@ static const struct fetcher_ops replica_fetcher_ops = {
 	.free = replica_fetcher_free,
 	.start = replica_fetcher_start,
 	.cancel = replica_fetcher_cancel,
+	.allow = replica_fetcher_allow,
 	.sources = replica_fetch_sources,
 	.step = replica_fetcher_step,
 	.fd = replica_fetcher_fd,

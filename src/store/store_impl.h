@@ -53,6 +53,7 @@ struct fetcher_ops {
 	int (*start)(struct fetcher *f, const struct fetch_request *req, struct fetch **ret,
 		     struct frem_error *err);
 	void (*cancel)(struct fetcher *f, struct fetch *fetch);
+	void (*allow)(struct fetcher *f, struct fetch *fetch, uint64_t limit);
 	uint32_t (*sources)(const struct fetch *fetch);
 	/* Moves what can be moved without waiting, until the turn is over; *ret_called: a callback
 	 * was called. */

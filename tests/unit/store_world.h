@@ -146,6 +146,7 @@ struct sink {
 	struct frem_error err;
 	void *into;
 	uint32_t avoid, sources;
+	uint64_t limit;
 	int *order; /* counts completions */
 	int place;
 };
@@ -178,7 +179,8 @@ static inline struct fetch *sink_start(struct fetcher *f, struct sink *s, const 
 				    .arg = s,
 				    .urgent = urgent,
 				    .into = s->into,
-				    .avoid = s->avoid};
+				    .avoid = s->avoid,
+				    .limit = s->limit};
 
 	s->f = f;
 	if (fetcher_start(f, &req, &s->fetch, &s->err) < 0)

@@ -376,6 +376,36 @@ static void done_may_start_another(void **state)
 	buffer_done(&last.b);
 }
 
+static void a_limit_holds_back(void **state)
+{
+	_cleanup_free_ uint8_t *big = pattern(BIG);
+	_cleanup_fetcher_ struct fetcher *f = NULL;
+	struct sink held = {.limit = 100000}, other = {0};
+	struct world *w = *state;
+	struct fetch *fetch;
+
+	put(w, "f/1/x", big, BIG);
+	assert_int_equal(fetcher_new(w->store, &f, &w->err), 0);
+	fetch = sink_start(f, &held, "f/1/x", 0, STORE_WHOLE, false);
+	sink_start(f, &other, "f/1/x", 0, BIG, false);
+	while (held.b.len < 100000 || !other.done)
+		assert_int_equal(fetcher_run(f, NULL, 0, 20000, &w->err), 0);
+	assert_int_equal(held.b.len, 100000);
+	assert_true(fetcher_room(f) > 0); /* for others */
+	fetcher_allow(f, fetch, 150000);
+	while (held.b.len < 150000)
+		assert_int_equal(fetcher_run(f, NULL, 0, 20000, &w->err), 0);
+	assert_int_equal(held.b.len, 150000);
+	assert_int_equal(held.done, 0);
+	fetcher_allow(f, fetch, UINT64_MAX);
+	run_all(f);
+	assert_int_equal(held.r, 0);
+	assert_int_equal(held.b.len, BIG);
+	assert_memory_equal(held.b.data, big, BIG);
+	buffer_done(&held.b);
+	buffer_done(&other.b);
+}
+
 static void urgent_overtakes_bulk(void **state)
 {
 	_cleanup_free_ uint8_t *big = pattern(BIG);
@@ -508,6 +538,7 @@ int main(void)
 		BOTH(the_receiver_may_stop_a_fetch),
 		BOTH(fetches_can_be_cancelled),
 		BOTH(done_may_start_another),
+		BOTH(a_limit_holds_back),
 		BOTH(urgent_overtakes_bulk),
 		BOTH(the_callers_descriptor_ends_a_run),
 		BOTH(blocking_calls_leave_fetches_alone),

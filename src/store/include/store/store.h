@@ -138,6 +138,9 @@ struct fetch_request {
 	/* Replicas (of fetch_sources()) whose answer was wrong, as only the caller can know: they
 	 * are asked again only where there is no other. */
 	uint32_t avoid;
+	/* Nothing behind this offset is asked for until fetcher_allow() moves it; 0: no such
+	 * limit. */
+	uint64_t limit;
 };
 
 /*
@@ -153,6 +156,8 @@ int fetcher_start(struct fetcher *f, const struct fetch_request *req, struct fet
 		  struct frem_error *err);
 /* Its callbacks are not called any more. */
 void fetcher_cancel(struct fetcher *f, struct fetch *fetch);
+/* Of a fetch with a limit: bytes before this offset may be asked for now. */
+void fetcher_allow(struct fetcher *f, struct fetch *fetch, uint64_t limit);
 /* For data() and done(): which replicas the bytes so far came from, a bit each. For `avoid`. */
 uint32_t fetch_sources(const struct fetcher *f, const struct fetch *fetch);
 size_t fetcher_active(const struct fetcher *f);
