@@ -287,6 +287,7 @@ static int start_lanes(struct engine *e, struct frem_error *err)
 				  .key = e->pages_key,
 				  .index = e->loaded.index,
 				  .wanted = engine_frame_wanted,
+				  .touch = touch_lane_more,
 				  .arg = e,
 				  .arrived = &e->arrived,
 				  .stats = e->stats,

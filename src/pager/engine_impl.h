@@ -244,6 +244,8 @@ void deliver_held_all(struct engine *e);
 
 /* The touch set is known. */
 int touch_lane_known(struct engine *e, struct frem_error *err);
+/* For the lanes: room for one more request of the touch lane. */
+bool touch_lane_more(void *arg, const struct fetcher_stats *s);
 /* Gives back to the remaining lane what the touch lane did not bring in the end. */
 void touch_lane_step(struct engine *e);
 /* A touch frame was dropped unused. */

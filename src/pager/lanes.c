@@ -44,6 +44,7 @@ struct lanes {
 	unsigned n_demand;
 	uint32_t *sources; /* of each frame: the replicas it came from last */
 	bool exhausted;	   /* the plan has nothing more */
+	bool touch_had;	   /* the last room there was */
 	bool given_up;
 	struct frem_error why;
 };
@@ -320,21 +321,35 @@ void lanes_near(struct lanes *l, size_t frame)
 	plan_fault(l->plan, frame);
 }
 
-static int start_bulk(struct lanes *l, struct frem_error *err)
+/* Returns 1, or 0 where there is nothing to start. */
+static int start_one(struct lanes *l, const struct fetcher_stats *s, bool bulk,
+		     struct frem_error *err)
+{
+	bool share = bulk && l->touch_had && plan_pays(l->plan);
+	size_t first, end;
+	int r;
+
+	l->touch_had = !share && l->o.touch(l->o.arg, s);
+	if (l->touch_had)
+		return 1;
+	if (!bulk || l->exhausted)
+		return 0;
+	l->exhausted = !plan_next(l->plan, s->request, &first, &end);
+	if (l->exhausted)
+		return 0;
+	r = start(l, first, end, NULL, err);
+	return r < 0 ? r : 1;
+}
+
+static int start_bulk(struct lanes *l, bool bulk, struct frem_error *err)
 {
 	struct fetcher_stats s;
-	int r = 0;
+	int r = 1;
 
 	fetcher_get_stats(l->o.fetcher, &s);
-	while (r == 0 && fetcher_room(l->o.fetcher) > 0) {
-		size_t first, end;
-
-		l->exhausted = !plan_next(l->plan, s.request, &first, &end);
-		if (l->exhausted)
-			break;
-		r = start(l, first, end, NULL, err);
-	}
-	return r;
+	while (r > 0 && fetcher_room(l->o.fetcher) > 0)
+		r = start_one(l, &s, bulk, err);
+	return r < 0 ? r : 0;
 }
 
 /* As much as may be in the way of a fault. */
@@ -373,8 +388,10 @@ int lanes_step(struct lanes *l, bool bulk, struct frem_error *err)
 		if (!s->busy)
 			r = start_single(l, s, err);
 	}
-	if (r == 0 && bulk && !l->exhausted)
-		r = l->o.local ? start_local(l, err) : start_bulk(l, err);
+	if (r == 0 && !l->o.local)
+		r = start_bulk(l, bulk, err);
+	else if (r == 0 && bulk && !l->exhausted)
+		r = start_local(l, err);
 	return r;
 }
 

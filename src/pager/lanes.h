@@ -26,6 +26,8 @@ struct lanes_options {
 	const char *key;		 /* of the `pages` object */
 	const struct frame_index *index; /* of it */
 	plan_wanted_fn wanted;
+	/* The touch lane takes room for one request; false: it needs none. */
+	bool (*touch)(void *arg, const struct fetcher_stats *s);
 	void *arg;
 	struct item_queue *arrived;
 	struct pager_stats *stats;
@@ -53,8 +55,11 @@ void lanes_damaged(struct lanes *l, size_t frame, const struct frem_error *why);
 void lanes_skip(struct lanes *l, size_t frame);
 /* It does not, or was dropped unused: the remaining lane has to bring it after all. */
 void lanes_dropped(struct lanes *l, size_t frame);
-/* Starts what is demanded and, with bulk, as much of the remaining lane as there is room for. Fails
- * when the store or a frame is given up. */
+/*
+ * Starts what is demanded, and as much bulk as there is room for: first of the touch lane and,
+ * where `bulk` is true, then of the remaining lane. Once faults go on elsewhere than the touch set
+ * says, both have the same share. Fails when the store or a frame is given up.
+ */
 int lanes_step(struct lanes *l, bool bulk, struct frem_error *err);
 /* Whether the remaining lane has nothing more to fetch and nothing is under way. */
 bool lanes_idle(const struct lanes *l);

@@ -39,6 +39,13 @@ int touch_lane_known(struct engine *e, struct frem_error *err)
 	return 0;
 }
 
+bool touch_lane_more(void *arg, const struct fetcher_stats *s)
+{
+	const struct engine *e = arg;
+
+	return e->touch && touch_stream_more(e->touch, s);
+}
+
 static void give_back(struct engine *e, uint64_t first, uint64_t end)
 {
 	for (uint64_t i = first; i < end; i++)

@@ -11,13 +11,18 @@
 
 /* Bytes that are not worth a request to skip them. */
 #define SKIP_LEAST (UINT64_C(256) << 10)
+/* Allowed at first: more than fills a link while nothing is known about it. */
+#define FIRST_LIMIT (UINT64_C(4) << 20)
+/* Allowed and not yet here, in budgets: bytes come in order, and may wait for others. */
+#define AHEAD_BUDGETS 4
 
 struct touch_stream {
 	struct touch_stream_options o;
 	char key[NAME_KEY_SIZE];
 	struct fetch *fetch; /* NULL: none under way */
 	struct buffer in;    /* received, not yet used */
-	uint64_t got;	     /* bytes of the object received so far */
+	uint64_t got;	     /* the object is received up to here */
+	uint64_t limit;	     /* that may be asked for */
 	struct touch_set *set;
 	size_t next;  /* frame */
 	bool looked;  /* at what can be skipped */
@@ -70,8 +75,11 @@ static int begin(struct touch_stream *t, uint64_t offset, struct frem_error *err
 				    .len = STORE_WHOLE,
 				    .data = on_data,
 				    .done = on_done,
-				    .arg = t};
+				    .arg = t,
+				    .limit = offset + FIRST_LIMIT};
 
+	t->got = offset;
+	t->limit = req.limit;
 	return fetcher_start(t->o.fetcher, &req, &t->fetch, err);
 }
 
@@ -201,6 +209,22 @@ int touch_stream_step(struct touch_stream *t, const struct loaded *l, struct fre
 	else if (t->arrived)
 		end_early(t, "touch: ends too soon");
 	return 0;
+}
+
+static uint64_t size_of(const struct touch_stream *t)
+{
+	const struct frame_index *x = t->set ? t->set->index : NULL;
+
+	return x ? t->set->frames_offset + x->offsets[x->frames] : STORE_WHOLE;
+}
+
+bool touch_stream_more(struct touch_stream *t, const struct fetcher_stats *s)
+{
+	if (!t->fetch || t->limit >= size_of(t) || t->limit - t->got > AHEAD_BUDGETS * s->budget)
+		return false;
+	t->limit += s->request;
+	fetcher_allow(t->o.fetcher, t->fetch, t->limit);
+	return true;
 }
 
 const struct touch_set *touch_stream_set(const struct touch_stream *t)

@@ -34,6 +34,11 @@ int touch_stream_start(const struct touch_stream_options *o, struct touch_stream
 void touch_stream_free(struct touch_stream *t);
 /* To be called when bytes came. l: NULL while the manifest is not there. */
 int touch_stream_step(struct touch_stream *t, const struct loaded *l, struct frem_error *err);
+/*
+ * Lets it ask for as much more as one bulk request takes. False: it needs no more now. At first it
+ * has enough for the beginning; later it shares the link with the remaining lane.
+ */
+bool touch_stream_more(struct touch_stream *t, const struct fetcher_stats *s);
 /* The descriptor, once it is there and checked, else NULL; owned by t. */
 const struct touch_set *touch_stream_set(const struct touch_stream *t);
 /* Nothing more will come. */
