@@ -6,11 +6,16 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+
+#ifndef MFD_NOEXEC_SEAL /* of linux/memfd.h since Linux 6.3 */
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
 
 int file_pread_all(int fd, void *data, size_t n, uint64_t offset)
 {
@@ -165,6 +170,15 @@ void file_let_go_of_streams(void)
 		dup2(null, fd);
 	if (null > 2)
 		close(null);
+}
+
+int file_in_memory(const char *what)
+{
+	int fd = memfd_create(what, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3; later, some machines insist on it */
+		fd = memfd_create(what, MFD_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 void file_let_go_of_inherited(void)

@@ -337,8 +337,10 @@ static int apply(struct member *m, const struct changes *decided, struct frem_er
 	if (r < 0)
 		return r;
 	changes_done(&m->undecided);
+	m->engine->taking++;
 	for (size_t i = 0; i < decided->n && r == 0 && !m->dead; i++)
 		r = change_apply(m, &decided->c[i], err);
+	m->engine->taking--;
 	return r;
 }
 

@@ -598,8 +598,6 @@ static int step(struct engine *e, struct frem_error *err)
 		r = step_lanes(e, err);
 	if (r == 0)
 		r = recorder_step(e, err);
-	if (r == 0)
-		r = resume_step(e, err);
 	if (r < 0)
 		return r;
 	step_tick(e);

@@ -110,7 +110,8 @@ struct engine {
 	size_t n_members, cap_members;
 	struct journal *journal;
 	struct shared_bits bits;
-	uint64_t seq; /* of the last read of a userfaultfd */
+	uint64_t seq;	 /* of the last read of a userfaultfd */
+	unsigned taking; /* depth: journaled changes that are not all applied yet */
 	struct fault *faults;
 	size_t n_faults, cap_faults;
 	bool new_faults; /* some are not seen yet */

@@ -3,14 +3,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/file.h"
 
-/* Below this, replacing it costs more than it saves; above, it may be as long as twice the state:
- * a million changes cost a few writes of the state. */
-#define SHORT (UINT64_C(8) << 20)
+/* It is replaced when it is longer than this, some 16,000 changes, and than three times the state.
+ */
+#define SHORT (UINT64_C(1) << 20)
 
 struct journal {
 	struct wire_resume *shared;
@@ -24,10 +23,10 @@ static struct wire_log *current(const struct journal *j)
 
 static int make_file(int *ret, struct frem_error *err)
 {
-	int fd = memfd_create("frem-journal", MFD_CLOEXEC);
+	int fd = file_in_memory("frem-journal");
 
 	if (fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "making the journal");
+		return frem_fail(err, FREM_FAILED, -fd, "making the journal");
 	*ret = fd;
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "engine_impl.h"
+#include "resume.h"
 #include "uffd.h"
 
 #define MEMBERS_MAX 1000000u
@@ -87,16 +88,18 @@ int member_adopt_bits(struct member *m, struct frem_error *err)
 
 void members_count(struct engine *e)
 {
-	e->stats->pages_in = 0;
+	uint64_t in = 0;
+
 	for (size_t i = 0; i < e->n_members; i++) {
 		struct member *m = e->members[i];
 		uint64_t first, pages;
 
 		space_range(m->space, &first, &pages);
 		if (m->original)
-			e->stats->pages_in += pages - space_left(m->space);
+			in += pages - space_left(m->space);
 		space_on_settled(m->space, m->original ? on_settled : on_child_settled, e);
 	}
+	e->stats->pages_in = in;
 }
 
 int members_make(struct engine *e, struct frem_error *err)
@@ -358,12 +361,14 @@ int member_take(struct member *m, const struct uffd_msg *msg, size_t n, uint64_t
 	}
 	if (r == 0 && changes)
 		r = journal_append(m->engine->journal, rec, changes, err);
+	m->engine->taking++;
 	for (size_t i = 0; i < changes && r == 0; i++) {
 		const struct change *c = &rec[i].change;
 
 		r = changes_must_wait(m, c) ? changes_put_off(&m->undecided, c, err)
 					    : change_apply(m, c, err);
 	}
+	m->engine->taking--;
 	return r;
 }
 
@@ -403,6 +408,8 @@ static int drain(struct member *m, struct frem_error *err)
 		/* a forked child is read from while these are taken */
 		memcpy(msg, e->shared->resume.raw.msg, (size_t)n * sizeof(*msg));
 		r = member_take(m, msg, (size_t)n, e->seq, err);
+		if (r == 0)
+			r = resume_step(e, err);
 		if (r < 0)
 			return r;
 	}

@@ -39,9 +39,9 @@ static int keep_image(struct engine *e, struct frem_error *err)
 	    buffer_append(&b, manifest.data, manifest.len) < 0 ||
 	    buffer_append(&b, x->entries, x->frames * sizeof(*x->entries)) < 0)
 		return frem_oom(err);
-	fd = memfd_create("frem-image", MFD_CLOEXEC);
+	fd = file_in_memory("frem-image");
 	if (fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "making shared memory");
+		return frem_fail(err, FREM_FAILED, -fd, "making shared memory");
 	e->shared->resume.image = fd;
 	r = file_pwrite_all(fd, b.data, b.len, 0);
 	return r < 0 ? frem_fail(err, FREM_FAILED, -r, "writing shared memory") : 0;
@@ -194,7 +194,7 @@ int resume_offer(struct engine *e, struct frem_error *err)
 
 int resume_step(struct engine *e, struct frem_error *err)
 {
-	if (!e->shared->resume.possible || !journal_is_long(e->journal))
+	if (e->taking || !e->shared->resume.possible || !journal_is_long(e->journal))
 		return 0;
 	log_debug("writing the journal anew");
 	return write_state(e, err);

@@ -38,7 +38,7 @@ int resume_open(struct engine *e, struct frem_error *err);
 int resume_offer(struct engine *e, struct frem_error *err);
 /* Takes up what the process before this one has left. */
 int resume_take_up(struct engine *e, struct frem_error *err);
-/* Keeps the journal short. Not to be called while events are being taken. */
+/* Keeps the journal short; at any time. */
 int resume_step(struct engine *e, struct frem_error *err);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-#include "base/cleanup.h"
+#include "base/file.h"
 #include "format/frame.h"
 
 #define HEAD 8u /* words before the bits: the first is the mark; 64 bytes keep the bits aligned */
@@ -21,10 +21,10 @@ static size_t bytes_of(size_t words)
 
 int shared_bits_new(struct shared_bits *ret, struct frem_error *err)
 {
-	int fd = memfd_create("frem-settled", MFD_CLOEXEC);
+	int fd = file_in_memory("frem-settled");
 
 	if (fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "making shared memory");
+		return frem_fail(err, FREM_FAILED, -fd, "making shared memory");
 	*ret = (struct shared_bits){.fd = fd};
 	return 0;
 }

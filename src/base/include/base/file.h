@@ -19,6 +19,11 @@ int file_write_all(int fd, const void *data, size_t n);
 /* Appends the file NAME below dirfd to out, refusing more than `most` bytes with -EFBIG. */
 int file_read_at(int dirfd, const char *name, size_t most, struct buffer *out);
 
+/* An empty file in memory, without a name; `what` is for who looks into /proc. Returns it, or
+ * -errno.
+ */
+int file_in_memory(const char *what);
+
 /* Removes everything below the directory dirfd, never leaving its file system or following links.
  */
 int file_empty_dir(int dirfd);
