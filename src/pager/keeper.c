@@ -147,6 +147,7 @@ static void learn_root(struct keeper *k, pid_t root)
 	struct wire_news news = {.type = WIRE_ROOT, .pid = root};
 
 	job_tree_set_root(&k->tree, root);
+	k->shared->root = root;
 	tell_pager(k, &news);
 }
 

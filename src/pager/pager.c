@@ -123,6 +123,9 @@ static void both_died(struct pager *p, struct pager_event *ret)
 	*ret = (struct pager_event){.type = PAGER_EVENT_FAILED};
 	frem_fail(&ret->err, FREM_FAILED, 0,
 		  "bringing the memory in: both pager processes were killed");
+	/* a caller that does not drive the restore has not been told */
+	if (!p->tree.root && p->shared->root)
+		job_tree_set_root(&p->tree, p->shared->root);
 	if (p->tree.root && !p->shared->drained)
 		job_tree_kill(&p->tree);
 }

@@ -75,6 +75,7 @@ struct wire_shared {
 	struct frem_error err; /* pager process: its last words, before failed is set */
 	atomic_bool failed;    /* pager process */
 	atomic_bool drained;   /* pager process: all memory is in place */
+	atomic_int root;       /* keeper: the root of the restored tree; 0: not known */
 };
 
 /* From the caller to the keeper. */

@@ -311,6 +311,20 @@ def test_killed_pager(frem, dumped, tmp_path, swapped):
     image.victim.assert_runs()
 
 
+def test_both_processes_killed(frem, dumped, tmp_path):
+    """Nobody holds the memory's place any more: the tasks end, before they go on with zeros."""
+    image = dumped("touch_tenth", 20)
+    daemon = image.serve(frem)
+    script, pager = stop_pager(daemon, tmp_path)
+    image.restore("--action-script", script)
+    keeper = lab.processes()[pager][0]
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        os.kill(keeper, number)
+        os.kill(pager, number)
+    assert "both pager processes were killed" in finish(frem, daemon, FAILED).error()
+    wait_until("the end of the tasks", lambda: not is_alive(image.victim.pid))
+
+
 def test_restore_that_breaks_off(frem, dumped):
     image = dumped("touch_tenth", 1)
     daemon = image.serve(frem)
