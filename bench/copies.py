@@ -79,7 +79,6 @@ class Copy:
         return job
 
     def said(self):
-        self.log.flush()
         with open(self.log.name, encoding="utf-8", errors="replace") as f:
             return f.read()
 
