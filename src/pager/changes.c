@@ -31,10 +31,14 @@
  * is the only possible one: going from the front, each in must be followed by one out before the
  *   next in, and the out that was read between them can be nowhere else.
  *
- *   If they do not, and leaving one munmap out makes them, that munmap was (a): it took away what
- *   had been there before, and has no effect on what came. Otherwise, as with (b), the pages cannot
- *   be told apart, and the tree is ended rather than given wrong memory. That takes a thread held
- * up within the microsecond between lock and queue for as long as another one's whole mremap.
+ *   Two munmaps in a row are all the same: whichever came first, what had been there is gone.
+ *
+ *   If they do not take turns, or the last is an out and yet something is mapped, the pages cannot
+ * be told apart, and the tree is ended rather than given wrong memory. With (a) and (b) that takes
+ * a thread held up within the microsecond between lock and queue for as long as another one's whole
+ * mremap. It is the same where a mapping has grown into a place that was moved to and unmapped
+ * since the last calm moment: by how much a mapping grows is never told, so that this looks like
+ * (a).
  *
  * A fork that runs beside a munmap or mremap of another thread may be read too late or too soon as
  * well. The child may then have nothing at the place in question. Only memory is concerned that
@@ -52,12 +56,6 @@
 /* More than that without a calm moment, and the examination would take too long. */
 #define CHANGES_MAX 4096u
 
-/* A stretch of addresses on which an event is without effect. */
-struct stale {
-	size_t change;
-	uint64_t start, end;
-};
-
 /* The examination of what was put off. */
 struct order {
 	struct member *m;
@@ -65,8 +63,6 @@ struct order {
 	size_t n;
 	bool *trailing; /* per change */
 	bool *stays;	/* moves whose source stays mapped */
-	struct stale *stale;
-	size_t n_stale, cap_stale;
 };
 
 enum turn {
@@ -148,19 +144,22 @@ static enum turn turn_of(const struct order *o, size_t i, uint64_t address)
 	return c->event == UFFD_EVENT_REMAP || c->event == UFFD_EVENT_UNMAP ? TURN_OUT : TURN_NONE;
 }
 
-/* Whether ins and outs at address take turns and end with what is mapped, when change `without` is
- * left out. */
-static bool takes_turns(const struct order *o, uint64_t address, bool mapped, size_t without)
+/* Whether ins and outs at address take turns and end with what is mapped. */
+static bool takes_turns(const struct order *o, uint64_t address, bool mapped)
 {
 	enum turn last = TURN_NONE;
+	bool last_unmaps = false;
 
 	for (size_t i = 0; i < o->n; i++) {
-		enum turn t = i == without ? TURN_NONE : turn_of(o, i, address);
+		enum turn t = turn_of(o, i, address);
+		bool unmaps = o->c[i].event == UFFD_EVENT_UNMAP;
 
-		if (t != TURN_NONE && t == last)
+		if (t == TURN_NONE)
+			continue;
+		if (t == last && !(unmaps && last_unmaps))
 			return false;
-		if (t != TURN_NONE)
-			last = t;
+		last = t;
+		last_unmaps = unmaps;
 	}
 	return last == (mapped ? TURN_IN : TURN_OUT);
 }
@@ -186,35 +185,14 @@ static int is_mapped(const struct member *m, uint64_t start, uint64_t end, struc
 	return first == 0 ? 1 : first == -ENOENT ? 0 : first;
 }
 
-static int add_stale(struct order *o, const struct stale *s, struct frem_error *err)
-{
-	if (o->n_stale == o->cap_stale) {
-		size_t cap = o->cap_stale ? 2 * o->cap_stale : 8;
-		struct stale *more = realloc(o->stale, cap * sizeof(*more));
-
-		if (!more)
-			return frem_oom(err);
-		o->stale = more;
-		o->cap_stale = cap;
-	}
-	o->stale[o->n_stale++] = *s;
-	return 0;
-}
-
 /* [start, end) is covered as a whole or not at all by each change. */
-static int examine_stretch(struct order *o, uint64_t start, uint64_t end, struct frem_error *err)
+static int examine_stretch(const struct order *o, uint64_t start, uint64_t end,
+			   struct frem_error *err)
 {
 	int r = is_mapped(o->m, start, end, err);
 
-	if (r < 0 || takes_turns(o, start, r, o->n))
+	if (r < 0 || takes_turns(o, start, r))
 		return r < 0 ? r : 0;
-	for (size_t i = o->n; i-- > 0;) {
-		struct stale s = {.change = i, .start = start, .end = end};
-
-		if (o->c[i].event == UFFD_EVENT_UNMAP && !o->trailing[i] &&
-		    covers(o->c[i].from, o->c[i].len, start) && takes_turns(o, start, r, i))
-			return add_stale(o, &s, err);
-	}
 	return ambiguous(start, err);
 }
 
@@ -233,7 +211,7 @@ static uint64_t next_edge(const struct order *o, uint64_t from, uint64_t end)
 }
 
 /* The destination of move i, unless nothing else happened there, or it was examined before. */
-static int examine_move(struct order *o, size_t i, struct frem_error *err)
+static int examine_move(const struct order *o, size_t i, struct frem_error *err)
 {
 	const struct change *a = &o->c[i];
 	bool alone = true;
@@ -253,35 +231,6 @@ static int examine_move(struct order *o, size_t i, struct frem_error *err)
 	for (uint64_t at = a->to, end; !alone && r == 0 && at < a->to + a->len; at = end) {
 		end = next_edge(o, at, a->to + a->len);
 		r = examine_stretch(o, at, end, err);
-	}
-	return r;
-}
-
-/* A munmap, but for the stretches on which it is without effect. */
-static int decide_unmap(const struct order *o, size_t i, struct changes *out,
-			struct frem_error *err)
-{
-	struct change c = o->c[i];
-	uint64_t at = c.from, end = c.from + c.len;
-	int r = 0;
-
-	while (r == 0 && at < end) {
-		uint64_t next = end, skip = 0;
-
-		for (size_t k = 0; k < o->n_stale; k++) {
-			const struct stale *s = &o->stale[k];
-
-			if (s->change == i && s->start <= at && at < s->end)
-				skip = s->end;
-			else if (s->change == i && s->start > at && s->start < next)
-				next = s->start;
-		}
-		if (!skip) {
-			c.from = at;
-			c.len = next - at;
-			r = changes_put_off(out, &c, err);
-		}
-		at = skip ? skip : next;
 	}
 	return r;
 }
@@ -306,12 +255,9 @@ static int decide(const struct order *o, struct changes *out, struct frem_error 
 {
 	int r = 0;
 
-	for (size_t i = 0; i < o->n && r == 0; i++) {
-		if (o->trailing[i])
-			continue;
-		r = o->c[i].event == UFFD_EVENT_UNMAP ? decide_unmap(o, i, out, err)
-						      : changes_put_off(out, &o->c[i], err);
-	}
+	for (size_t i = 0; i < o->n && r == 0; i++)
+		if (!o->trailing[i])
+			r = changes_put_off(out, &o->c[i], err);
 	return r;
 }
 
@@ -363,6 +309,5 @@ int changes_decide(struct member *m, struct frem_error *err)
 	changes_done(&decided);
 	free(o.trailing);
 	free(o.stays);
-	free(o.stale);
 	return r;
 }

@@ -358,6 +358,70 @@ static void test_threads_that_move_memory(void **state)
 	assert_int_equal(task_status(f, 0), 0);
 }
 
+/* The kernel does not tell by how much a mapping grows. */
+static void *change_all_the_time(void *arg)
+{
+	while (!*(atomic_bool *)arg) {
+		madvise(page_at(0, 900), PAGE_BYTES, MADV_DONTNEED);
+		usleep(20);
+	}
+	return NULL;
+}
+
+/* Block i is moved to a place, and then a smaller one that grows over it. Its end is zero then. */
+static bool grow_over_moved(struct fixture *f, uint64_t i)
+{
+	uint8_t *place = (uint8_t *)ADDRESS(1);
+	bool right = true;
+
+	if (mremap(page_at(0, 10 * i), 5 * PAGE_BYTES, 5 * PAGE_BYTES,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, place) != place ||
+	    mremap(page_at(0, 10 * i + 5), PAGE_BYTES, 5 * PAGE_BYTES,
+		   MREMAP_MAYMOVE | MREMAP_FIXED, place) != place)
+		return false;
+	for (uint64_t k = 1; k < 5; k++)
+		right &= is_zero(place + k * PAGE_BYTES);
+	right &= right_at(f, place, 0, 10 * i + 5);
+	munmap(place, 5 * PAGE_BYTES);
+	return right;
+}
+
+static int grow_beside_threads(struct fixture *f)
+{
+	atomic_bool end = false;
+	pthread_t t[2];
+	int r = 0;
+
+	for (size_t i = 0; i < 2; i++)
+		if (pthread_create(&t[i], NULL, change_all_the_time, &end))
+			return 9;
+	for (uint64_t i = 0; i < 80 && r == 0; i++)
+		r = !grow_over_moved(f, i);
+	end = true;
+	for (size_t i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	return r;
+}
+
+/* It is right, or given up where it cannot be told from something else. */
+static void test_memory_grown_over_moved_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct pager_event e;
+	int status;
+
+	make_checkpoint(f, 1, PAGES, 0);
+	restore_all(f, PAGER_NOW, grow_beside_threads);
+	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
+	assert_true(event_within(f, WAIT_MS, &e));
+	status = task_status(f, 0);
+	if (e.type == PAGER_EVENT_FAILED && strstr(e.err.text, "cannot be told"))
+		assert_int_equal(status, 128 + SIGKILL);
+	else if (status)
+		fail_msg("status %d, a wrong page: %d; event %d: %s", status, f->control->bad - 1,
+			 e.type, e.err.text);
+}
+
 /* ---- fork ---- */
 
 static int child_result(pid_t child)
@@ -530,6 +594,7 @@ int main(void)
 		PAGER_TEST(test_moved_memory),
 		PAGER_TEST(test_memory_moved_to_and_fro),
 		PAGER_TEST(test_threads_that_move_memory),
+		PAGER_TEST(test_memory_grown_over_moved_memory),
 		PAGER_TEST(test_fork_while_memory_is_missing),
 		PAGER_TEST(test_many_forks),
 		PAGER_TEST(test_everything_at_once),

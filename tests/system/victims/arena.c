@@ -219,7 +219,7 @@ static void look_after_failure(struct arena *a, const struct range *from, const 
 static void move(struct arena *a)
 {
 	struct range from = some(a);
-	uint32_t most = from.n + below(a, 3);
+	uint32_t most = from.n + (a->grows ? below(a, 3) : 0);
 	/* of several mappings a part may be moved before it fails, which then does not show */
 	int stays = from.n == 1 && below(a, 2);
 	struct range to = another(a, &from, stays ? from.n : most);
@@ -255,7 +255,7 @@ static void grow(struct arena *a)
 {
 	struct range r = some(a), more;
 
-	if (r.first + r.n + 2 > a->pages || !is_whole(a, &r))
+	if (!a->grows || r.first + r.n + 2 > a->pages || !is_whole(a, &r))
 		return;
 	more = range_at(a, r.first + r.n, 2);
 	if (mremap(r.at, r.len, r.len + more.len, 0) != MAP_FAILED)
@@ -449,13 +449,14 @@ static void have_child(struct arena *a)
 
 /* ---- */
 
-void arena_init(struct arena *a, uint64_t seed, uint32_t pages)
+void arena_init(struct arena *a, uint64_t seed, uint32_t pages, int grows)
 {
 	if (pages > ARENA_PAGES_MOST || pages < 4 * RANGE || pipe(a->pipe) < 0)
 		victim_die("arena");
 	a->seed = seed;
 	a->random = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
 	a->pages = pages;
+	a->grows = grows;
 	a->at = victim_map(pages);
 	for (uint32_t i = 0; i < pages; i++) {
 		a->slots[i] = (struct slot){.kind = KIND_WORDS, .words = i};

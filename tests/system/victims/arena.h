@@ -33,13 +33,16 @@ struct arena {
 	uint64_t seed, random;
 	uint64_t steps;
 	int pipe[2];
+	int grows;	/* mappings may grow */
 	unsigned depth; /* 0: the program; 1: a child; ... */
 	pid_t children[ARENA_CHILDREN];
 	struct slot slots[ARENA_PAGES_MOST];
 };
 
-/* Fills it. Nothing of what follows maps memory anywhere else. */
-void arena_init(struct arena *a, uint64_t seed, uint32_t pages);
+/* Fills it. grows: mappings may grow, which beside the moves of other threads cannot be told from
+ * something else, so that a restart may give such a program up. Nothing of what follows maps memory
+ * anywhere else. */
+void arena_init(struct arena *a, uint64_t seed, uint32_t pages, int grows);
 /* One random step. */
 void arena_step(struct arena *a);
 void arena_verify(struct arena *a);

@@ -2,7 +2,7 @@
 /*
  * mutate STATUS SEED THREADS PAGES PAUSE_US: threads with an arena each (arena.h), which rest until
  * SIGUSR2. From then on each takes random steps, PAUSE_US apart, until SIGUSR1 asks: then they rest
- * again, and all memory is verified.
+ * again, and all memory is verified. Mappings grow only in a program of one thread.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -110,7 +110,8 @@ int main(int argc, char **argv)
 	if (!arenas)
 		victim_die("too many threads");
 	for (uint64_t i = 0; i < threads; i++)
-		arena_init(&arenas[i], seed * THREADS_MOST + i, (uint32_t)victim_number(argv[4]));
+		arena_init(&arenas[i], seed * THREADS_MOST + i, (uint32_t)victim_number(argv[4]),
+			   threads == 1);
 	for (uint64_t i = 0; i < threads; i++)
 		if (pthread_create(&thread, NULL, work, &arenas[i]))
 			victim_die("pthread_create");
