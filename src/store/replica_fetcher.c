@@ -285,12 +285,12 @@ static void try_next(struct fetch *t)
 		finish(t, r, &err);
 }
 
-/* Another one that is well, or the same. */
+/* Another one that is well and was not wrong, or the same. */
 static int second_choice(const struct fetch *t, uint64_t now)
 {
 	const struct replicas *s = t->fetcher->s;
 	unsigned first = t->attempt[0].replica;
-	int i = pick(t, UINT32_C(1) << first, now);
+	int i = replica_pick(s, t->out | t->req.avoid | UINT32_C(1) << first, now);
 
 	return i >= 0 && s->of[i].aside_until <= now ? i : (int)first;
 }
