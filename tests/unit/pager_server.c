@@ -46,12 +46,15 @@ static bool to_damage(const char *path)
 {
 	bool touch = strstr(path, "/touch");
 	atomic_int *left = touch ? &server_control->corrupt_touch : &server_control->corrupt;
+	int n;
 
 	if (!touch && !strstr(path, "/pages"))
 		return false;
-	if (*left > 0)
-		return atomic_fetch_sub(left, 1) > 0;
-	return *left < 0;
+	n = *left;
+	while (n > 0)
+		if (atomic_compare_exchange_weak(left, &n, n - 1))
+			return true;
+	return n < 0;
 }
 
 /* One answer; false: the connection ends. */
