@@ -381,6 +381,7 @@ static int decode(struct engine *e, const struct item *i, struct batch *b, struc
 	engine_unlock(e);
 	r = decode_unlocked(e, i, b, &why);
 	engine_lock(e);
+	deliver_was_read(e, i);
 	if (r < 0 && (e->loaded.local || (why.code != FREM_DAMAGED && why.code != FREM_STORE))) {
 		*err = why;
 		return r;
@@ -391,6 +392,12 @@ static int decode(struct engine *e, const struct item *i, struct batch *b, struc
 	}
 	b->raw = e->raw;
 	return 1;
+}
+
+void deliver_was_read(struct engine *e, const struct item *i)
+{
+	if (i->unread)
+		e->local_bytes += e->loaded.index->entries[i->frame].stored;
 }
 
 void deliver_was_good(struct engine *e, const struct item *i)

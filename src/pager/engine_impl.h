@@ -227,6 +227,8 @@ int deliver_to(struct member *m, const struct batch *b, struct frem_error *err);
 int deliver_to_all(struct engine *e, const struct batch *b, struct frem_error *err);
 /* One page of zeros where no image page belongs; -EAGAIN: later. */
 int deliver_zero(struct member *m, uint64_t address, struct frem_error *err);
+/* Its bytes were read here, where they were not before: for the statistics. */
+void deliver_was_read(struct engine *e, const struct item *i);
 /* A frame came, and was what it should be. */
 void deliver_was_good(struct engine *e, const struct item *i);
 

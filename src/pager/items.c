@@ -125,8 +125,6 @@ static void take_back(struct engine *e)
 			TAILQ_INSERT_TAIL(&e->arrived, i, link);
 			continue;
 		}
-		if (i->unread)
-			e->local_bytes += e->loaded.index->entries[i->frame].stored;
 		deliver_was_good(e, i);
 		free(i);
 	}

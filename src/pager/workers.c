@@ -146,6 +146,7 @@ static void work_on_group(struct worker *me)
 		bool all = good >> k & 1 && work_on(me, k);
 
 		engine_lock(w->e);
+		deliver_was_read(w->e, me->item[k]);
 		finish(w, me->item[k], !all);
 		me->item[k] = NULL;
 		w->working--;
