@@ -45,6 +45,7 @@ bench: build
 	@scripts/setup $(BUILD)/criu bench
 	@bench/tracking $(if $(QUICK),--quick)
 	@bench/restart $(if $(QUICK),--quick)
+	@bench/pager_kill $(if $(QUICK),--quick)
 
 # The sources that the host's compiler is given, by the very commands it is given: no BPF, nothing
 # generated. Headers are looked at where they are included.
