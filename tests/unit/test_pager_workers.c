@@ -285,6 +285,63 @@ static void test_changes_while_it_is_fetched(void **state)
 	assert_int_equal(f->control->bad, 0);
 }
 
+/* ---- discards where copies are just being made ---- */
+
+#define AHEAD 40u
+
+/* The first page from `page` on that has not come and was not discarded, or f->pages. */
+static uint64_t first_missing(const struct part *p, uint64_t page)
+{
+	unsigned char in;
+
+	for (; page < p->pages; page++)
+		if (p->place[page] == IN_IMAGE &&
+		    (mincore(page_at(0, page), PAGE_BYTES, &in) < 0 || !(in & 1)))
+			break;
+	return page;
+}
+
+/* The pages from there on are on their way. They are not looked at, or what is copied too late
+ * would not be seen. */
+static bool discard_at_the_front(struct part *p)
+{
+	uint64_t front = 0;
+
+	while ((front = first_missing(p, front)) < p->pages) {
+		uint64_t page = front + (uint64_t)rand_r(&p->seed) % AHEAD;
+
+		if (page >= p->pages || p->place[page] == ZERO)
+			continue;
+		p->place[page] = ZERO;
+		if (madvise(page_at(0, page), PAGE_BYTES, MADV_DONTNEED) < 0)
+			return false;
+	}
+	return true;
+}
+
+static int discard_where_copies_are(struct fixture *f)
+{
+	struct part p = {f, 0, f->pages, calloc(f->pages, sizeof(enum place)), 1};
+
+	if (!p.place || !discard_at_the_front(&p))
+		return 9;
+	wait_step(f, 1);
+	return is_all_right(&p) ? 0 : 1;
+}
+
+static void test_discards_where_copies_are(void **state)
+{
+	struct fixture *f = *state;
+
+	make_checkpoint(f, 1, 30000, 0);
+	f->local = true;
+	restore_all(f, PAGER_NOW, discard_where_copies_are);
+	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
+	expect_event(f, PAGER_EVENT_DRAINED, NULL);
+	f->control->step = 1;
+	assert_int_equal(task_status(f, 0), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +352,7 @@ int main(void)
 		PAGER_TEST(test_local_damage),
 		PAGER_TEST(test_changes_while_copies_run),
 		PAGER_TEST(test_changes_while_it_is_fetched),
+		PAGER_TEST(test_discards_where_copies_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
