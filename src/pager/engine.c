@@ -252,6 +252,8 @@ static int start_fetching(struct engine *e, struct frem_error *err)
 
 	if (r == 0 && e->store && e->o->store_timeout_set)
 		store_set_timeout(e->store, e->o->store_timeout_ms);
+	else if (r == 0 && e->store && e->ends->again) /* the job depends on it already */
+		store_set_timeout(e->store, STORE_TIMEOUT_MS);
 	if (r == 0 && e->store)
 		r = fetcher_new(e->store, &e->fetcher, err);
 	if (r == 0 && !e->ends->again)
