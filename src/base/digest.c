@@ -4,28 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "digest_many.h"
-
 void digest_of(const void *data, size_t n, uint8_t *out, size_t size)
 {
 	crypto_generichash(out, size, data, n, NULL, 0);
-}
-
-void digest_many(const struct digest_job *jobs, size_t n, size_t size)
-{
-#ifdef __x86_64__
-	/* where most lanes would be empty, one by one is faster */
-	if (n >= 3 && __builtin_cpu_supports("avx512f")) {
-		digest_many_avx512(jobs, n, size);
-		return;
-	}
-	if (n >= 3 && __builtin_cpu_supports("avx2")) {
-		digest_many_avx2(jobs, n, size);
-		return;
-	}
-#endif
-	for (size_t i = 0; i < n; i++)
-		digest_of(jobs[i].data, jobs[i].n, jobs[i].out, size);
 }
 
 bool digest_equal(const uint8_t *a, const uint8_t *b, size_t size)

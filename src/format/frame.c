@@ -167,26 +167,15 @@ static bool has_its_size(const struct frame_payload *p)
 	return p->n == p->entry->stored && p->n <= want && (p->n == 0) == (want == 0);
 }
 
-uint32_t frame_check(const struct frame_payload *p, size_t n)
+bool frame_check(const struct frame_payload *p)
 {
-	static const uint8_t nothing[DIGEST_FRAME_SIZE];
-	uint8_t digests[FRAME_PAGES][DIGEST_FRAME_SIZE];
-	struct digest_job jobs[FRAME_PAGES] = {0};
-	size_t n_jobs = 0;
-	uint32_t good = 0;
+	uint8_t digest[DIGEST_FRAME_SIZE] = {0}; /* of nothing */
 
-	for (size_t i = 0; i < n; i++)
-		if (has_its_size(&p[i]) && p[i].n > 0)
-			jobs[n_jobs++] = (struct digest_job){p[i].stored, p[i].n, digests[i]};
-	digest_many(jobs, n_jobs, DIGEST_FRAME_SIZE);
-	for (size_t i = 0; i < n; i++) {
-		const uint8_t *digest = p[i].n > 0 ? digests[i] : nothing;
-
-		if (has_its_size(&p[i]) &&
-		    digest_equal(digest, p[i].entry->digest, DIGEST_FRAME_SIZE))
-			good |= UINT32_C(1) << i;
-	}
-	return good;
+	if (!has_its_size(p))
+		return false;
+	if (p->n > 0)
+		digest_of(p->stored, p->n, digest, sizeof(digest));
+	return digest_equal(digest, p->entry->digest, sizeof(digest));
 }
 
 int frame_open(struct frame_codec *c, const struct frame_payload *p, void *raw, const uint8_t **ret,
@@ -221,7 +210,7 @@ static int decode(struct frame_codec *c, const struct frame_entry *entry, unsign
 		return frem_fail(err, FREM_FAILED, EINVAL, "%u pages", pages);
 	if (!has_its_size(&p))
 		return damaged(err, "payload has the wrong size");
-	if (!frame_check(&p, 1))
+	if (!frame_check(&p))
 		return damaged(err, "digest of the payload does not match");
 	r = frame_open(c, &p, raw, &at, err);
 	if (r == 0 && at != raw)

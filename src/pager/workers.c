@@ -12,21 +12,15 @@
 #include "engine_impl.h"
 
 #define WORKERS_MAX 4u
-/* Items whose digests are computed together. They stay in the second-level cache until they are
- * copied, and the engine waits no longer for a withdrawn one. */
-#define GROUP 8u
 #define QUEUE_MAX 64u /* 8 MiB of pages: some milliseconds of work */
 
 struct worker {
 	struct workers *all;
 	pthread_t thread;
 	struct frame_codec *codec;
-	uint8_t *stored; /* GROUP payloads that were read */
-	uint8_t *raw;	 /* one decoded frame */
-	struct item *item[GROUP];
-	struct batch batch[GROUP];
-	struct frame_payload payload[GROUP];
-	size_t n;
+	uint8_t *stored;   /* a payload that was read */
+	uint8_t *raw;	   /* a decoded frame */
+	struct item *item; /* being worked on, or NULL */
 };
 
 struct workers {
@@ -56,103 +50,72 @@ static void finish(struct workers *w, struct item *i, bool left)
 	TAILQ_INSERT_TAIL(&w->done, i, link);
 }
 
-/* Takes what is of use among the next items: a share, so that all workers have something to do. */
-static void take_group(struct worker *me)
+/* The next item that is of use now, and its pages; NULL: none. */
+static struct item *take_next(struct workers *w, struct batch *b)
 {
-	struct workers *w = me->all;
-	size_t share = (w->queued + w->n - 1) / w->n;
 	struct item *i;
 
-	me->n = 0;
-	while (me->n < GROUP && me->n < share && (i = TAILQ_FIRST(&w->queue))) {
+	while ((i = TAILQ_FIRST(&w->queue))) {
 		bool now = false, useful;
 
 		TAILQ_REMOVE(&w->queue, i, link);
 		w->queued--;
-		useful = deliver_is_of_use(w->e, i, &me->batch[me->n], &now);
+		useful = deliver_is_of_use(w->e, i, b, &now);
 		if (useful && now)
-			me->item[me->n++] = i;
-		else
-			finish(w, i, useful);
+			return i;
+		finish(w, i, useful);
 	}
-	w->working += me->n;
+	return NULL;
 }
 
-/* From an image directory, which has no digests. */
-static uint32_t read_images(struct worker *me)
-{
-	const struct local *l = me->all->e->loaded.local;
-	uint32_t good = 0;
-
-	for (size_t k = 0; k < me->n; k++) {
-		uint8_t *room = me->stored + k * FRAME_STORED_MAX;
-
-		me->batch[k].raw = room;
-		if (local_read(l, me->item[k]->frame, room, &me->batch[k].zero, NULL) == 0)
-			good |= UINT32_C(1) << k;
-	}
-	return good;
-}
-
-/* Without the lock. Bit i of the result: item i is what it should be. */
-static uint32_t check_group(struct worker *me)
+/* Without the lock. False: what is stored cannot be read, or is not what it should be. */
+static bool read_and_check(struct worker *me, const struct item *i, struct batch *b)
 {
 	const struct engine *e = me->all->e;
+	const struct frame_entry *entry;
+	struct frame_payload p;
 
-	if (e->loaded.local)
-		return read_images(me);
-	for (size_t k = 0; k < me->n; k++) {
-		const struct item *i = me->item[k];
-		struct frame_payload *p = &me->payload[k];
-
-		p->entry = &deliver_index(e, i->kind)->entries[i->frame];
-		p->pages = me->batch[k].n;
-		/* what cannot be read cannot be good */
-		if (deliver_stored(e, i, me->stored + k * FRAME_STORED_MAX, p, NULL) < 0)
-			p->n = SIZE_MAX;
-	}
-	return frame_check(me->payload, me->n);
+	b->raw = me->stored;
+	if (e->loaded.local) /* an image directory has no digests */
+		return local_read(e->loaded.local, i->frame, me->stored, &b->zero, NULL) == 0;
+	entry = &deliver_index(e, i->kind)->entries[i->frame];
+	p = (struct frame_payload){.entry = entry, .pages = b->n};
+	b->zero = entry->zero_mask;
+	return deliver_stored(e, i, me->stored, &p, NULL) == 0 && frame_check(&p) &&
+	       frame_open(me->codec, &p, me->raw, &b->raw, NULL) == 0;
 }
 
 /* Without the lock. Returns whether all that is wanted of the item is in place. */
-static bool work_on(struct worker *me, size_t k)
+static bool bring(struct worker *me, const struct item *i, struct batch *b)
 {
 	struct engine *e = me->all->e;
-	struct batch *b = &me->batch[k];
 	bool all;
 
-	if (!e->loaded.local) {
-		if (frame_open(me->codec, &me->payload[k], me->raw, &b->raw, NULL) < 0)
-			return false;
-		b->zero = me->payload[k].entry->zero_mask;
-	}
+	if (!read_and_check(me, i, b))
+		return false;
 	b->by_worker = true;
 	if (e->o->mode == PAGER_FULL)
-		return full_put(e, me->item[k]->frame, b, NULL) == 0;
+		return full_put(e, i->frame, b, NULL) == 0;
 	engine_lock(e);
 	all = deliver_batch(e, b, NULL) == DELIVERED_ALL;
 	engine_unlock(e);
 	return all;
 }
 
-static void work_on_group(struct worker *me)
+static void work_on(struct worker *me, struct item *i, struct batch *b)
 {
 	struct workers *w = me->all;
-	uint32_t good;
+	bool all;
 
+	me->item = i;
+	w->working++;
 	engine_unlock(w->e);
-	good = check_group(me);
-	for (size_t k = 0; k < me->n; k++) {
-		bool all = good >> k & 1 && work_on(me, k);
-
-		engine_lock(w->e);
-		deliver_was_read(w->e, me->item[k]);
-		finish(w, me->item[k], !all);
-		me->item[k] = NULL;
-		w->working--;
-		engine_unlock(w->e);
-	}
+	all = bring(me, i, b);
 	engine_lock(w->e);
+	deliver_was_read(w->e, i);
+	w->working--;
+	me->item = NULL;
+	finish(w, i, !all);
 }
 
 static bool engine_should_look(const struct workers *w)
@@ -169,13 +132,16 @@ static void *work(void *arg)
 
 	engine_lock(w->e);
 	while (!w->ending) {
+		struct batch b = {0};
+		struct item *i;
+
 		if (TAILQ_EMPTY(&w->queue)) {
 			pthread_cond_wait(&w->work, &w->e->lock);
 			continue;
 		}
-		take_group(me);
-		if (me->n)
-			work_on_group(me);
+		i = take_next(w, &b);
+		if (i)
+			work_on(me, i, &b);
 		if (engine_should_look(w))
 			tell_engine(w);
 		w->tell = false;
@@ -190,7 +156,7 @@ static int start(struct workers *w, struct frem_error *err)
 	int r = frame_codec_new(1, &me->codec, err);
 
 	me->all = w;
-	me->stored = aligned_alloc(PAGE_BYTES, (size_t)GROUP * FRAME_STORED_MAX);
+	me->stored = aligned_alloc(PAGE_BYTES, FRAME_STORED_MAX);
 	me->raw = aligned_alloc(PAGE_BYTES, FRAME_RAW_MAX);
 	if (r == 0 && (!me->stored || !me->raw))
 		r = frem_oom(err);
@@ -285,10 +251,10 @@ bool workers_withdraw(struct workers *w, enum item_kind kind, size_t frame, stru
 		*ret = i;
 		return true;
 	}
-	for (unsigned k = 0; k < w->n; k++)
-		for (size_t j = 0; j < w->worker[k].n; j++)
-			if (is(w->worker[k].item[j], kind, frame))
-				return true;
+	for (unsigned k = 0; k < w->n; k++) {
+		if (is(w->worker[k].item, kind, frame))
+			return true;
+	}
 	TAILQ_FOREACH(i, &w->done, link)
 	if (is(i, kind, frame))
 		return i->by_engine;

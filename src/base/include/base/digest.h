@@ -20,14 +20,6 @@ struct digest_stream {
 /* Digest of data in one go; size is the length of out, 16 to 64 bytes. */
 void digest_of(const void *data, size_t n, uint8_t *out, size_t size);
 
-struct digest_job {
-	const void *data;
-	size_t n;
-	uint8_t *out;
-};
-
-/* digest_of() of n byte strings, which takes less time than one by one. */
-void digest_many(const struct digest_job *jobs, size_t n, size_t size);
 bool digest_equal(const uint8_t *a, const uint8_t *b, size_t size);
 
 /* Streaming, always DIGEST_SIZE bytes. */

@@ -68,10 +68,9 @@ struct frame_payload {
 	size_t n;
 };
 
-/* The two halves of frame_decode(), for whoever has several payloads at once: their digests are
- * then computed together, in less time. n: 1..32. Bit i of the result: payload i is that of its
- * entry. */
-uint32_t frame_check(const struct frame_payload *p, size_t n);
+/* The two halves of frame_decode(), for whoever can use a payload as it is. Whether it is that of
+ * its entry: */
+bool frame_check(const struct frame_payload *p);
 /* The pages of a payload that frame_check() found good. *ret is the payload itself where that holds
  * them as they are, or raw (pages * PAGE_BYTES). */
 int frame_open(struct frame_codec *c, const struct frame_payload *p, void *raw, const uint8_t **ret,
