@@ -120,9 +120,13 @@ def test_no_such_process(frem, store_dir):
 
 
 def test_kernel_thread(frem, store_dir):
-    with open("/proc/2/stat", encoding="utf-8") as f:
-        if not int(f.read().rsplit(")", 1)[1].split()[6]) & 0x00200000:  # PF_KTHREAD
-            pytest.skip("pid 2 is no kernel thread in this pid namespace")
+    try:
+        with open("/proc/2/stat", encoding="utf-8") as f:
+            flags = int(f.read().rsplit(")", 1)[1].split()[6])
+    except FileNotFoundError:
+        flags = 0
+    if not flags & 0x00200000:  # PF_KTHREAD
+        pytest.skip("pid 2 is no kernel thread in this pid namespace")
     error = frem.at(store_dir).refuse(REFUSED, "checkpoint", "--pid", 2, "--name", "job")
     assert "kernel thread" in error
 
