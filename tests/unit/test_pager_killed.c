@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
@@ -147,9 +148,10 @@ static void test_touch_set_goes_on(void **state)
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->touch_open = -1;
 	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	/* the object has 9.5 MB; some are on their way when the descriptor is there */
+	/* the object has 9.5 MB, of which over 6 were used; some come again before it is known */
 	bytes = pager_stats(f->pager)->bytes_touch;
-	assert_true(bytes > 9000000 && bytes < 14000000);
+	if (bytes < 8000000 || bytes >= 15500000)
+		fail_msg("%" PRIu64 " bytes of the touch set were fetched", bytes);
 	f->control->pages_open = -1;
 	f->control->step = 1;
 	expect_all_right(f);
