@@ -57,7 +57,6 @@ def test_killed_keeper(frem, victim, hosts, store_dir):
     both = hosts(10, 12)
     with lab.Served(store_dir, both.ip_a, both.a) as served:
         v, restart = restart_of_a_busy_program(frem, victim, both, served, store_dir)
-        kill(restart, "frem-pager")
         kill(restart, "frem-keeper")
         result = frem.finish(restart, 30)
     assert result.code == FAILED and "killed" in result.error(), result

@@ -622,6 +622,17 @@ pid_t pager_pid(void)
 	return child_named(keeper_pid(), "frem-pager");
 }
 
+pid_t await_pager(void)
+{
+	uint64_t start = clock_ns();
+	pid_t pid;
+
+	/* one that was just made has not got its name yet */
+	while ((pid = pager_pid()) <= 1 && clock_ms_since(start) < 10000)
+		usleep(1000);
+	return pid;
+}
+
 void kill_process(pid_t pid)
 {
 	assert_true(pid > 1);

@@ -100,6 +100,7 @@ void wait_step(struct fixture *f, int step);
 /* The processes of the pager, by name; 0: none. */
 pid_t keeper_pid(void);
 pid_t pager_pid(void);
+pid_t await_pager(void);
 /* SIGKILL, to a process that is there. */
 void kill_process(pid_t pid);
 

@@ -86,7 +86,7 @@ static void test_another_one_goes_on(void **state)
 	restore_all(f, PAGER_NOW, read_all);
 	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
 	fetched = pager_stats(f->pager)->bytes_fetched;
-	kill_process(pager_pid());
+	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, &e);
 	assert_non_null(strstr(e.notice, "killed"));
 	f->control->pages_open = -1;
@@ -123,7 +123,7 @@ static void test_what_is_there_stays(void **state)
 	in = pager_stats(f->pager)->pages_in;
 	fetched = pager_stats(f->pager)->bytes_fetched;
 	assert_true(in >= 600);
-	kill_process(pager_pid());
+	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
 	f->control->step = 2;
@@ -144,7 +144,7 @@ static void test_touch_set_goes_on(void **state)
 	restore_all(f, PAGER_NOW, idle);
 	while (f->control->touch_open > 0 || pager_stats(f->pager)->pages_in < 3 * PAGES / 2)
 		usleep(1000);
-	kill_process(pager_pid());
+	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->touch_open = -1;
 	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
@@ -194,7 +194,7 @@ static void test_faults_are_raised_again(void **state)
 	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
 	while (pager_stats(f->pager)->demand_faults < READERS && clock_ms_since(start) < WAIT_MS)
 		usleep(1000);
-	kill_process(pager_pid());
+	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
 	expect_all_right(f);
@@ -300,7 +300,7 @@ static void test_recording_is_lost(void **state)
 	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
 	while (pager_stats(f->pager)->recorded_pages < 10)
 		usleep(1000);
-	kill_process(pager_pid());
+	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
 	expect_all_right(f);
@@ -605,7 +605,7 @@ static void test_long_journal(void **state)
 		usleep(1000);
 	}
 	assert_true(resume->log_current == 1 || resume->log[1].len > 0);
-	kill_process(pager_pid());
+	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
 	f->control->step = 2;
