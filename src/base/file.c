@@ -181,18 +181,36 @@ int file_in_memory(const char *what)
 	return fd < 0 ? -errno : fd;
 }
 
+int file_each_open(int (*fn)(void *arg, int fd), void *arg)
+{
+	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
+	struct dirent *d;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	while (r == 0 && (d = readdir(dir))) {
+		int fd = (int)strtol(d->d_name, NULL, 10);
+
+		if (d->d_name[0] != '.' && fd != dirfd(dir))
+			r = fn(arg, fd);
+	}
+	return r;
+}
+
+static int let_go_if_inherited(void *arg, int fd)
+{
+	int flags = fd > 2 ? fcntl(fd, F_GETFD) : -1;
+
+	(void)arg;
+	if (flags >= 0 && !(flags & FD_CLOEXEC))
+		close(fd);
+	return 0;
+}
+
 void file_let_go_of_inherited(void)
 {
-	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
-	struct dirent *d;
-
-	while (fds && (d = readdir(fds))) {
-		int fd = (int)strtol(d->d_name, NULL, 10);
-		int flags = fd > 2 ? fcntl(fd, F_GETFD) : -1;
-
-		if (flags >= 0 && !(flags & FD_CLOEXEC))
-			close(fd);
-	}
+	file_each_open(let_go_if_inherited, NULL);
 }
 
 void file_raise_nofile(void)

@@ -71,7 +71,6 @@
 /* Of the remaining image, while nothing can be put in place yet: what a fast link brings meanwhile.
  */
 #define HELD_EARLY (UINT64_C(64) << 20)
-#define PROBE_ADDRESS (UINT64_C(1) << 20) /* any address that a mapping could have */
 
 /* What epoll says about: members are told by their own address. */
 static char source_news, source_caller, source_keeper, source_workers;
@@ -435,7 +434,7 @@ static void step_tick(struct engine *e)
 	for (size_t i = 0; i < e->n_members; i++) {
 		struct member *m = e->members[i];
 
-		if (m->fd >= 0 && uffd_probe(m->fd, PROBE_ADDRESS) == -ESRCH)
+		if (m->fd >= 0 && !uffd_lives(m->fd))
 			member_end(m);
 	}
 	members_reap(e);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fds.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "base/cleanup.h"
+#include "base/file.h"
 #include "uffd.h"
 
 void fds_done(struct fds *f)
@@ -32,21 +31,14 @@ int fds_add(struct fds *f, int fd)
 	return 0;
 }
 
+static int add(void *arg, int fd)
+{
+	return fds_add(arg, fd);
+}
+
 int fds_add_open(struct fds *f)
 {
-	_cleanup_closedir_ DIR *dir = opendir("/proc/self/fd");
-	struct dirent *d;
-	int r = 0;
-
-	if (!dir)
-		return -errno;
-	while (r == 0 && (d = readdir(dir))) {
-		int fd = (int)strtol(d->d_name, NULL, 10);
-
-		if (isdigit((unsigned char)d->d_name[0]) && fd != dirfd(dir))
-			r = fds_add(f, fd);
-	}
-	return r;
+	return file_each_open(add, f);
 }
 
 static bool has(const struct fds *f, int fd)

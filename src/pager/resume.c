@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "resume.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,8 +11,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "uffd.h"
-
-#define PROBE_ADDRESS (UINT64_C(1) << 20) /* any address that a mapping could have */
 
 /* The file of what was loaded: this, the manifest's bytes, the index's entries. */
 struct image_head {
@@ -414,25 +411,27 @@ static bool is_known(const struct engine *e, int fd)
 	return false;
 }
 
-/* All tasks are restored: whose userfaultfd is unknown was forked by one of them. */
-static int look_for_unknown(const struct engine *e, struct frem_error *err)
+/* A dead one is closed. */
+static int is_unknown(void *arg, int fd)
 {
-	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
-	struct dirent *d;
+	const struct engine *e = arg;
 
-	if (!fds)
-		return frem_fail(err, FREM_FAILED, errno, "reading /proc/self/fd");
-	while ((d = readdir(fds))) {
-		int fd = (int)strtol(d->d_name, NULL, 10);
-
-		if (d->d_name[0] == '.' || !uffd_is(fd) || is_known(e, fd))
-			continue;
-		if (uffd_probe(fd, PROBE_ADDRESS) != -ESRCH)
-			return frem_fail(err, FREM_FAILED, 0,
-					 "the fork of a process was not heard of");
-		close(fd);
-	}
+	if (!uffd_is(fd) || is_known(e, fd))
+		return 0;
+	if (uffd_lives(fd))
+		return 1;
+	close(fd);
 	return 0;
+}
+
+/* All tasks are restored: whose userfaultfd is unknown was forked by one of them. */
+static int look_for_unknown(struct engine *e, struct frem_error *err)
+{
+	int r = file_each_open(is_unknown, e);
+
+	if (r < 0)
+		return frem_fail(err, FREM_FAILED, -r, "reading /proc/self/fd");
+	return r ? frem_fail(err, FREM_FAILED, 0, "the fork of a process was not heard of") : 0;
 }
 
 int resume_take_up(struct engine *e, struct frem_error *err)

@@ -16,11 +16,10 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/clock.h"
 #include "uffd.h"
 
-/* Any address that a mapping could have; nothing is done there. */
-#define PROBE_ADDRESS (UINT64_C(1) << 20)
 #define RETRY_MS 5
 #define SCANS_MAX 100 /* a tree that forks faster than it can be stopped is killed as it is */
 
@@ -355,18 +354,15 @@ void job_tree_kill(const struct job_tree *t)
 	free(p.pid);
 }
 
+static int is_live_uffd(void *arg, int fd)
+{
+	(void)arg;
+	return uffd_is(fd) && uffd_lives(fd);
+}
+
 bool uffds_alive(void)
 {
-	_cleanup_closedir_ DIR *fds = opendir("/proc/self/fd");
-	struct dirent *d;
-
-	while (fds && (d = readdir(fds))) {
-		int fd = (int)strtol(d->d_name, NULL, 10);
-
-		if (d->d_name[0] != '.' && uffd_is(fd) && uffd_probe(fd, PROBE_ADDRESS) != -ESRCH)
-			return true;
-	}
-	return false;
+	return file_each_open(is_live_uffd, NULL) > 0;
 }
 
 bool job_tree_kill_all(const struct job_tree *t, int timeout_ms)

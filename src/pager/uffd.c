@@ -75,6 +75,12 @@ int uffd_probe(int fd, uint64_t address)
 	return -errno;
 }
 
+/* At any address that a mapping could have. */
+bool uffd_lives(int fd)
+{
+	return uffd_probe(fd, UINT64_C(1) << 20) != -ESRCH;
+}
+
 int uffd_read(int fd, struct uffd_msg *out, size_t n)
 {
 	ssize_t got;

@@ -26,6 +26,8 @@ bool uffd_changing(int fd);
  * address space changes, -ESRCH when it is gone. Changes nothing.
  */
 int uffd_probe(int fd, uint64_t address);
+/* Whether its address space is still there. */
+bool uffd_lives(int fd);
 /* Reads up to n events. Returns their number, 0 when none is pending, or -errno. */
 int uffd_read(int fd, struct uffd_msg *out, size_t n);
 /* Whether a descriptor of this process is a userfaultfd. */

@@ -34,6 +34,9 @@ int file_remove_tree(const char *path);
  * the user's terminal nor his pipes. */
 void file_let_go_of_streams(void);
 
+/* Calls fn for each descriptor of this process, which may close it, until fn says other than 0.
+ * Returns what it said last, or -errno where the descriptors cannot be listed. */
+int file_each_open(int (*fn)(void *arg, int fd), void *arg);
 /* Closes what the command was given by its own caller, besides 0 to 2: all that is not O_CLOEXEC,
  * as every descriptor of frem's is. For a process that outlives the command, which does not exec.
  */
