@@ -37,6 +37,7 @@ int cmd_check(struct cmd_context *c, int argc, char **argv, struct frem_error *e
 int cmd_checkpoint(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_lazy_pages(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_list(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_plan(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_remove(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_serve(struct cmd_context *c, int argc, char **argv, struct frem_error *err);

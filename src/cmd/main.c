@@ -57,6 +57,18 @@ static const struct cmd commands[] = {
 	 "  --status-fd FD    write a NUL byte there once listening\n"},
 	{"list", cmd_list, "[NAME]", "list the checkpoints that a store holds", ""},
 	{"show", cmd_show, "NAME[@N]", "show all about a checkpoint and its touch set", ""},
+	{"plan", cmd_plan, "[NAME[@N]] --mtbf DUR --interval DUR --link RATE ...",
+	 "say what fast restarts gain a job that fails now and then, and how often to checkpoint",
+	 "  --mtbf DUR        mean time between failures of one process\n"
+	 "  --interval DUR    work between two checkpoints\n"
+	 "  --link RATE[,RTT] what a restart fetches over: 7MB/s,200ms\n"
+	 "  --parallel N      processes that fail and restart together (default: 1)\n"
+	 "  --image SIZE      what a classic restart fetches (default: as NAME was stored)\n"
+	 "  --touch SIZE      what a fast restart fetches first (default: NAME's touch set)\n"
+	 "  --tracking DUR    what tracking costs a checkpoint (default: as NAME's did)\n"
+	 "  --pause DUR       how long a checkpoint stops the job (default: image at 1 GB/s)\n"
+	 "  --overlap DUR     what fetching beside it costs a restarted job (default: 0)\n"
+	 "  --downtime DUR    from a failure until a restart begins (default: 0)\n"},
 	{"remove", cmd_remove, "NAME@N... | --all NAME...", "remove checkpoints from a store",
 	 "  --all             all checkpoints of each NAME, and what interrupted uploads left\n"},
 };

@@ -9,6 +9,7 @@
 
 #define DURATION_MAX_MS (UINT64_C(10) * 366 * 24 * 3600 * 1000)
 #define RATE_MAX 1e15
+#define SIZE_MAX_BYTES 1e18
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 /* Three significant digits. v is below 999.5 except for the last unit. */
@@ -133,12 +134,32 @@ int units_parse_duration(const char *text, uint64_t *ret_ms, struct frem_error *
 	return 0;
 }
 
+static const struct unit byte_units[] = {
+	{"B", 1},    {"kB", 1e3},   {"KB", 1e3},      {"MB", 1e6},
+	{"GB", 1e9}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824},
+};
+
+int units_parse_size(const char *text, uint64_t *ret_bytes, struct frem_error *err)
+{
+	double v, factor;
+	const char *rest = scan_decimal(text, &v);
+
+	if (!rest || !find_unit(byte_units, COUNT(byte_units), rest, &factor))
+		return frem_hint(err, frem_fail(err, FREM_USAGE, EINVAL, "bad size '%s'", text),
+				 "sizes look like 500MB or 1.5GiB");
+	if (v * factor > SIZE_MAX_BYTES)
+		return frem_fail(err, FREM_USAGE, ERANGE, "bad size '%s'", text);
+	*ret_bytes = (uint64_t)(v * factor + 0.5);
+	return 0;
+}
+
 int units_parse_rate(const char *text, uint64_t *ret_bytes_per_second, struct frem_error *err)
 {
-	static const struct unit units[] = {
-		{"B", 1},	  {"kB", 1e3},	 {"KB", 1e3},	   {"MB", 1e6},
-		{"GB", 1e9},	  {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824},
-		{"bit", 1.0 / 8}, {"kbit", 125}, {"Mbit", 125e3},  {"Gbit", 125e6},
+	static const struct unit bit_units[] = {
+		{"bit", 1.0 / 8},
+		{"kbit", 125},
+		{"Mbit", 125e3},
+		{"Gbit", 125e6},
 	};
 	char unit[8] = "";
 	double v, factor;
@@ -152,7 +173,8 @@ int units_parse_rate(const char *text, uint64_t *ret_bytes_per_second, struct fr
 		if (n < sizeof(unit))
 			memcpy(unit, rest, n);
 	}
-	if (!rest || !find_unit(units, COUNT(units), unit, &factor))
+	if (!rest || (!find_unit(byte_units, COUNT(byte_units), unit, &factor) &&
+		      !find_unit(bit_units, COUNT(bit_units), unit, &factor)))
 		return frem_hint(err, frem_fail(err, FREM_USAGE, EINVAL, "bad rate '%s'", text),
 				 "rates look like 7MB/s, 32MB, 200Mbit/s or 1Gbit");
 	if (v * factor < 1 || v * factor > RATE_MAX)

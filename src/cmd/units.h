@@ -32,6 +32,8 @@ int units_parse_duration(const char *text, uint64_t *ret_ms, struct frem_error *
  * at least 1, at most 10^15. A plain number is refused: bits or bytes? Error: FREM_USAGE.
  */
 int units_parse_rate(const char *text, uint64_t *ret_bytes_per_second, struct frem_error *err);
+/* "500MB", "1.5GiB", "4096B", units as above: bytes, at most 10^18. Error: FREM_USAGE. */
+int units_parse_size(const char *text, uint64_t *ret_bytes, struct frem_error *err);
 /* A whole number from least to most, decimal digits only. `what` names it in the error: FREM_USAGE.
  */
 int units_parse_number(const char *text, const char *what, uint64_t least, uint64_t most,

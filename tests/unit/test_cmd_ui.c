@@ -156,6 +156,25 @@ static void rates_are_parsed_strictly(void **state)
 	}
 }
 
+static void sizes_are_parsed_strictly(void **state)
+{
+	static const char *const bad[] = {"",	 "7",	 "7MB/s", "-7MB",
+					  "7Mb", "7 MB", "1Gbit", "9999999999GB"};
+	struct frem_error err = {0};
+	uint64_t size = 42;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		assert_true(units_parse_size(bad[i], &size, &err) < 0);
+		assert_int_equal(err.code, FREM_USAGE);
+		assert_int_equal(size, 42);
+	}
+	assert_int_equal(units_parse_size("1.5GiB", &size, &err), 0);
+	assert_int_equal(size, UINT64_C(1610612736));
+	assert_int_equal(units_parse_size("0B", &size, &err), 0);
+	assert_int_equal(size, 0);
+}
+
 static void numbers_are_parsed_strictly(void **state)
 {
 	static const char *const bad[] = {
@@ -622,6 +641,7 @@ int main(void)
 		cmocka_unit_test(durations_read_well),
 		cmocka_unit_test(durations_are_parsed_strictly),
 		cmocka_unit_test(rates_are_parsed_strictly),
+		cmocka_unit_test(sizes_are_parsed_strictly),
 		cmocka_unit_test(numbers_are_parsed_strictly),
 		cmocka_unit_test(global_options_stand_anywhere_before_two_dashes),
 		cmocka_unit_test(stores_become_one_text),
