@@ -8,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <sodium.h>
-
 #include "base/cleanup.h"
 #include "cmd.h"
 #include "options.h"
@@ -158,8 +156,6 @@ static int run(const struct globals *g, int argc, char **argv, struct frem_error
 	cmd = find_command(argv[1], err);
 	if (!cmd)
 		return -EINVAL;
-	if (sodium_init() < 0)
-		return frem_fail(err, FREM_FAILED, 0, "starting libsodium");
 	r = stores_text(g, getenv("FREM_STORE"), &stores, err);
 	c.store = stores;
 	if (r == 0)

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +27,6 @@ int frame_codec_new(int level, struct frame_codec **ret, struct frem_error *err)
 	_cleanup_frame_codec_ struct frame_codec *c = NULL;
 	size_t z;
 
-	/* lets libsodium choose its fastest BLAKE2b for this CPU; once is enough, more do no harm
-	 */
-	if (sodium_init() < 0)
-		return frem_fail(err, FREM_FAILED, 0, "frame: libsodium does not start");
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return frem_oom(err);

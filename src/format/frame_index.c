@@ -8,7 +8,7 @@
 #include "format/frame.h"
 #include "wire.h"
 
-#define INDEX_VERSION 1u
+#define INDEX_VERSION 2u
 #define INDEX_HEADER_SIZE 24u
 #define ENTRY_SIZE 24u
 

@@ -203,12 +203,21 @@ static int check_version(const struct doc *d, const json_t *root)
 
 	if (fault.member)
 		return damaged_member(d, fault.member, fault.what);
-	if (version > MANIFEST_VERSION)
-		return frem_fail(d->err, FREM_DAMAGED, 0,
-				 "manifest: written by a newer frem (format version %" PRIu64
-				 ") at offset %" PRIu64,
-				 version, offset_of(d, "version"));
-	return 0;
+	if (version == MANIFEST_VERSION)
+		return 0;
+	return frem_fail(d->err, FREM_DAMAGED, 0,
+			 "manifest: %s (format version %" PRIu64 ") at offset %" PRIu64,
+			 version > MANIFEST_VERSION ? "written by a newer frem"
+						    : "of an older frem, and no longer read",
+			 version, offset_of(d, "version"));
+}
+
+/* Whether the digest is another one than that of today. */
+static bool is_older(const json_t *root)
+{
+	const json_t *version = json_object_get(root, "version");
+
+	return json_is_integer(version) && json_integer_value(version) < MANIFEST_VERSION;
 }
 
 static void get_object(const json_t *root, const char *member, struct manifest_object *ret,
@@ -340,7 +349,7 @@ static int parse(const struct doc *d, json_t **ret)
 	if (!json_is_object(root))
 		return damaged(d, 0, "not a JSON object");
 	r = check_canonical(d, root);
-	if (r == 0)
+	if (r == 0 && !is_older(root))
 		r = check_digest(d, root);
 	if (r == 0)
 		r = check_version(d, root);

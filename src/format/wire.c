@@ -18,8 +18,8 @@
 #define AT_BOUND OBJECT_HEADER_BOUND
 #define AT_SELF 96
 
-const struct object_kind object_head = {"head", "FREMHEAD", 1};
-const struct object_kind object_touch = {"touch", "FREMTCH1", 2};
+const struct object_kind object_head = {"head", "FREMHEAD", 2};
+const struct object_kind object_touch = {"touch", "FREMTCH1", 3};
 
 int wire_damaged(const struct wire *w, size_t pos, const char *fmt, ...)
 {
@@ -119,7 +119,8 @@ void object_header_encode(const struct object_kind *kind, const struct object_he
 	digest_of(out, AT_SELF, out + AT_SELF, DIGEST_SIZE);
 }
 
-/* The layout up to here, and so this check, is the same in every version of the format. */
+/* The layout up to here, and so this check, is the same in every version of the format but the
+ * older ones, whose digests were others. */
 static int header_check(const struct wire *w, const struct object_kind *kind)
 {
 	uint8_t digest[DIGEST_SIZE];
@@ -129,18 +130,18 @@ static int header_check(const struct wire *w, const struct object_kind *kind)
 		return wire_damaged(w, w->n, "cut off within the header");
 	if (memcmp(w->data, kind->magic, AT_VERSION) != 0)
 		return wire_damaged(w, 0, "not a %s object: wrong magic", w->object);
-	digest_of(w->data, AT_SELF, digest, sizeof(digest));
-	if (!digest_equal(digest, w->data + AT_SELF, sizeof(digest)))
-		return wire_damaged(w, AT_SELF, "digest of the header does not match");
 	version = get_le32(w->data + AT_VERSION);
-	if (version > kind->version)
-		return wire_damaged(w, AT_VERSION,
-				    "written by a newer frem (format version %" PRIu32 ")",
-				    version);
-	if (version != kind->version)
+	if (version < kind->version)
 		return wire_damaged(w, AT_VERSION,
 				    "format version %" PRIu32
 				    " is of an older frem and no longer read",
+				    version);
+	digest_of(w->data, AT_SELF, digest, sizeof(digest));
+	if (!digest_equal(digest, w->data + AT_SELF, sizeof(digest)))
+		return wire_damaged(w, AT_SELF, "digest of the header does not match");
+	if (version > kind->version)
+		return wire_damaged(w, AT_VERSION,
+				    "written by a newer frem (format version %" PRIu32 ")",
 				    version);
 	if (get_le32(w->data + AT_FLAGS) != 0)
 		return wire_damaged(w, AT_FLAGS, "unknown flags 0x%" PRIx32,

@@ -382,7 +382,7 @@ static void make_touch_misses(struct buffer *b, const struct good_files *good)
 static void make_touch_old(struct buffer *b, const struct good_files *good)
 {
 	(void)good;
-	put_le32(b->data + 8, 1);
+	put_le32(b->data + 8, 2);
 	sample_resign(b);
 }
 
@@ -435,7 +435,8 @@ static void say(struct buffer *b, const char *old, const char *new)
 		say(b, old, new);                                             \
 	}
 
-SAY(make_manifest_newer, "\"version\":1", "\"version\":7")
+SAY(make_manifest_newer, "\"version\":2", "\"version\":7")
+SAY(make_manifest_older, "\"version\":2", "\"version\":1")
 SAY(make_manifest_type, "\"seq\":12", "\"seq\":\"12\"")
 SAY(make_manifest_range, "\"seq\":12", "\"seq\":0")
 SAY(make_manifest_negative, "\"lazy_pages\":66", "\"lazy_pages\":-1")
@@ -482,13 +483,13 @@ static void make_manifest_array(struct buffer *b, const struct good_files *good)
 
 const struct bad_file bad_files[] = {
 	{"head-empty", make_empty, "head: cut off within the header at offset 0"},
-	{"head-cut", make_cut, "head: cut off within the body at offset 600"},
-	{"head-longer", make_longer, "head: trailing garbage at offset 1200"},
+	{"head-cut", make_cut, "head: cut off within the body at offset 598"},
+	{"head-longer", make_longer, "head: trailing garbage at offset 1197"},
 	{"head-magic", make_wrong_magic, "head: not a head object: wrong magic at offset 0"},
 	{"head-header-flip", make_header_flip,
 	 "head: digest of the header does not match at offset 96"},
 	{"head-flip", make_flip, "head: digest of the body does not match at offset 128"},
-	{"head-newer", make_newer, "head: written by a newer frem (format version 2) at offset 8"},
+	{"head-newer", make_newer, "head: written by a newer frem (format version 3) at offset 8"},
 	{"head-flags", make_flags, "head: unknown flags 0x80000000 at offset 12"},
 	{"head-record-type", make_record_type,
 	 "head: unknown record type 9 at offset 70 of the body"},
@@ -539,12 +540,12 @@ const struct bad_file bad_files[] = {
 	{"pages-flip", make_flip,
 	 "pages: frame 0 at offset 0: digest of the payload does not match"},
 	{"touch-empty", make_empty, "touch: cut off within the header at offset 0"},
-	{"touch-cut", make_cut, "touch: cut off within the body at offset 184"},
+	{"touch-cut", make_cut, "touch: cut off within the body at offset 185"},
 	{"touch-flip", make_flip, "touch: digest of the body does not match at offset 128"},
 	{"touch-newer", make_newer,
-	 "touch: written by a newer frem (format version 3) at offset 8"},
+	 "touch: written by a newer frem (format version 4) at offset 8"},
 	{"touch-old", make_touch_old,
-	 "touch: format version 1 is of an older frem and no longer read at offset 8"},
+	 "touch: format version 2 is of an older frem and no longer read at offset 8"},
 	{"touch-misses", make_touch_misses,
 	 "touch: cut off within a run's misses at offset 242 of the descriptor"},
 	{"touch-large", make_touch_large,
@@ -578,6 +579,8 @@ const struct bad_file bad_files[] = {
 	{"manifest-array", make_manifest_array, "manifest: not a JSON object at offset 0"},
 	{"manifest-newer", make_manifest_newer,
 	 "manifest: written by a newer frem (format version 7) at offset 714"},
+	{"manifest-older", make_manifest_older,
+	 "manifest: of an older frem, and no longer read (format version 1) at offset 714"},
 	{"manifest-type", make_manifest_type,
 	 "manifest: 'seq' is not a whole number at offset 478"},
 	{"manifest-range", make_manifest_range, "manifest: 'seq' is out of range at offset 478"},

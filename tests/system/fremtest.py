@@ -276,6 +276,11 @@ def program(name):
     return os.path.join(VICTIMS, name)
 
 
+def blake3(data):
+    """The digest of docs/format.md, by another program than frem."""
+    return subprocess.run(["b3sum", "--raw"], input=data, capture_output=True, check=True).stdout
+
+
 # ---- leaks ----
 
 

@@ -6,7 +6,6 @@ The checkpoints are made up here, byte by byte, as docs/format.md says.
 
 import errno
 import glob
-import hashlib
 import http.server
 import json
 import os
@@ -17,6 +16,8 @@ import subprocess
 import threading
 
 import pytest
+
+from fremtest import blake3
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("FREM_BUILD", os.path.join(ROOT, "build"))
@@ -57,14 +58,10 @@ def check_error(result, code, *words):
 # ---- made-up checkpoints ----
 
 
-def blake2(data, size=32):
-    return hashlib.blake2b(data, digest_size=size).digest()
-
-
 def manifest_of(name, seq, **members):
     lazy = members.pop("lazy_pages", 100)
     m = {
-        "version": 1,
+        "version": 2,
         "name": name,
         "seq": seq,
         "created": 1700000000,
@@ -86,7 +83,7 @@ def manifest_of(name, seq, **members):
     }
     m.update(members)
     canonical = {"ensure_ascii": False, "separators": (",", ":"), "sort_keys": True}
-    m["digest"] = blake2(json.dumps(m, **canonical).encode()).hex()
+    m["digest"] = blake3(json.dumps(m, **canonical).encode()).hex()
     return json.dumps(m, **canonical).encode() + b"\n"
 
 
@@ -124,13 +121,13 @@ def touch_of(manifest, pages=3, padding=0):
         sort_keys=True,
     ).encode()
     runs = varint(0) + varint(pages) + varint(10 << 1) + varint(0)
-    index = b"FREMFIDX" + struct.pack("<IIQ", 1, 0, pages)
+    index = b"FREMFIDX" + struct.pack("<IIQ", 2, 0, pages)
     index += struct.pack("<II16x", 0, (1 << pages) - 1)
     raw = struct.pack("<I", len(meta)) + meta + struct.pack("<QQ", 1, len(runs)) + runs + index
     body = stored_zstd(raw)
-    header = b"FREMTCH1" + struct.pack("<IIQQ", 2, 0, len(body), len(raw))
-    header += blake2(body) + blake2(manifest)
-    return header + blake2(header) + body + bytes(padding)
+    header = b"FREMTCH1" + struct.pack("<IIQQ", 3, 0, len(body), len(raw))
+    header += blake3(body) + blake3(manifest)
+    return header + blake3(header) + body + bytes(padding)
 
 
 class Checkpoints:
@@ -515,7 +512,7 @@ def test_show_as_json(store):
         assert shown[member] == json.loads(manifest)[member]
     assert shown["created"] == "2023-11-14T22:13:20Z"
     assert shown["stored_bytes"] == 5200 + len(manifest) + touch_size
-    assert shown["manifest_digest"] == blake2(manifest).hex()
+    assert shown["manifest_digest"] == blake3(manifest).hex()
 
 
 def test_show(store):

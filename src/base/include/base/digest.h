@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* BLAKE2b digests (RFC 7693, by libsodium). Pure; one stream is used by one thread at a time. */
+/* BLAKE3 digests, by its official C library. Pure; one stream is used by one thread at a time. */
 #ifndef FREM_BASE_DIGEST_H
 #define FREM_BASE_DIGEST_H
 
-#include <sodium.h>
+#include <blake3.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,12 +12,12 @@
 #define DIGEST_FRAME_SIZE 16 /* of one frame */
 #define DIGEST_HEX_SIZE (2 * DIGEST_SIZE + 1)
 
-/* Holds libsodium's state, which wants to be aligned more strictly than malloc() promises. */
 struct digest_stream {
-	unsigned char bytes[sizeof(crypto_generichash_state) + 63];
+	blake3_hasher hasher;
 };
 
-/* Digest of data in one go; size is the length of out, 16 to 64 bytes. */
+/* Digest of data in one go; size is the length of out, 16 to 32 bytes: a shorter one is the start
+ * of a longer one. */
 void digest_of(const void *data, size_t n, uint8_t *out, size_t size);
 
 bool digest_equal(const uint8_t *a, const uint8_t *b, size_t size);

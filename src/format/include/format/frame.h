@@ -5,7 +5,7 @@
  * Pages that are all zero are left out of the payload and marked in the index entry, so that a
  * frame of nothing but zero pages takes no bytes at all. The payload of the other pages,
  * concatenated, is one zstd frame or, where that would not be shorter, the pages themselves: a
- * payload as long as its pages is never decompressed. The index entry carries the BLAKE2b-128
+ * payload as long as its pages is never decompressed. The index entry carries the BLAKE3
  * digest of the stored payload bytes. Everything here is pure: no I/O. A codec is used by one
  * thread at a time.
  * Byte-level description: docs/format.md.

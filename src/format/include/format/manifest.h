@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The `manifest`: a JSON object, the commit record of a checkpoint. It is written last; without it
- * there is no checkpoint. Its member "digest" is the BLAKE2b-256 digest of the rest in canonical
+ * there is no checkpoint. Its member "digest" is the BLAKE3 digest of the rest in canonical
  * form (compact, keys sorted), so that a flipped bit anywhere in it is found. Pure: no I/O.
  */
 #ifndef FREM_FORMAT_MANIFEST_H
@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "format/name.h"
 
-#define MANIFEST_VERSION 1
+#define MANIFEST_VERSION 2
 #define MANIFEST_MAX (8u << 20) /* of bytes; enough for MANIFEST_TASKS tasks */
 #define MANIFEST_TASKS 65536u
 
