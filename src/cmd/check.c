@@ -15,8 +15,6 @@
 #define MOST_BACKENDS 8
 #define MOST_CHECKS (8 + MOST_BACKENDS)
 
-static const struct option longs[] = {{NULL, 0, NULL, 0}};
-
 struct checks {
 	struct check list[MOST_CHECKS];
 	size_t n;
@@ -169,8 +167,7 @@ int cmd_check(struct cmd_context *c, int argc, char **argv, struct frem_error *e
 	struct checks *all;
 	int r;
 
-	options_start();
-	r = options_next(argc, argv, "", longs, err);
+	r = options_parse_none(argc, argv, err);
 	if (r == 0)
 		r = options_operands(argc, argv, 0, 0, "", err);
 	if (r < 0)

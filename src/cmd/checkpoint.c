@@ -8,7 +8,6 @@
  * is in the store, and runs on if that fails.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,18 +25,6 @@
 
 #define WINDOW_LEAST_MS UINT64_C(1000)
 #define WINDOW_MOST_MS UINT64_C(600000)
-
-enum { OPT_PID = 256, OPT_NAME, OPT_STOP, OPT_WINDOW, OPT_LINK, OPT_TCP };
-
-static const struct option longs[] = {
-	{"pid", required_argument, NULL, OPT_PID},
-	{"name", required_argument, NULL, OPT_NAME},
-	{"stop", no_argument, NULL, OPT_STOP},
-	{"window", required_argument, NULL, OPT_WINDOW},
-	{"link", required_argument, NULL, OPT_LINK},
-	{"tcp", required_argument, NULL, OPT_TCP},
-	{NULL, 0, NULL, 0},
-};
 
 static int parse_pid(const char *text, pid_t *ret, struct frem_error *err)
 {
@@ -70,25 +57,26 @@ static int parse_window(const char *text, struct checkpoint_options *o, struct f
 	return 0;
 }
 
-static int take_option(int opt, void *arg, struct frem_error *err)
+static int take_option(const struct option_row *row, const char *value, void *arg,
+		       struct frem_error *err)
 {
 	struct checkpoint_options *o = arg;
 
-	switch (opt) {
+	switch (row->id) {
 	case OPT_PID:
-		return parse_pid(optarg, &o->pid, err);
+		return parse_pid(value, &o->pid, err);
 	case OPT_NAME:
-		o->name = optarg;
-		return name_check(optarg, err);
+		o->name = value;
+		return name_check(value, err);
 	case OPT_STOP:
-		o->stop = true;
+		o->stop = value != NULL;
 		return 0;
 	case OPT_WINDOW:
-		return parse_window(optarg, o, err);
+		return parse_window(value, o, err);
 	case OPT_LINK:
-		return frem_context(err, units_parse_rate(optarg, &o->link, err), "--link");
+		return frem_context(err, units_parse_rate(value, &o->link, err), "--link");
 	case OPT_TCP:
-		return tcp_parse(optarg, &o->tcp, err);
+		return tcp_parse(value, &o->tcp, err);
 	default:
 		return -EINVAL;
 	}
@@ -96,7 +84,7 @@ static int take_option(int opt, void *arg, struct frem_error *err)
 
 static int parse(int argc, char **argv, struct checkpoint_options *o, struct frem_error *err)
 {
-	int r = options_parse(argc, argv, longs, take_option, o, err);
+	int r = options_parse(argc, argv, options_checkpoint, take_option, o, err);
 
 	if (r == 0)
 		r = options_operands(argc, argv, 0, 0, "", err);

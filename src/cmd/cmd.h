@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line: one verb per file, one table {name, run, help}. This room alone prints.
+ * The command line: one verb per file, one table of them in cmd.c. This room alone prints.
  *
  * A verb fills *err and returns its negative code; main() prints the error once and turns its code
  * into the exit code. Results go to stdout, everything else to stderr.
@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "options_table.h"
 
 struct cmd_context {
 	const char *store; /* --store, else $FREM_STORE, for store_open(); NULL: none */
@@ -28,10 +29,18 @@ struct cmd_context {
 struct cmd {
 	const char *name;
 	int (*run)(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
-	const char *usage;   /* what follows the name */
-	const char *help;    /* one line */
-	const char *options; /* lines for --help, or "" */
+	const char *usage; /* what follows the name */
+	const char *help;  /* one line */
+	const struct option_row *options;
+	enum argument_kind
+		operands[2]; /* for completion; the last one stands for all that follow */
 };
+
+/* All that frem can do, ended by a row without a name. */
+extern const struct cmd cmd_table[];
+
+/* NULL, and FREM_USAGE, where there is none of this name. */
+const struct cmd *cmd_find(const char *name, struct frem_error *err);
 
 int cmd_check(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_checkpoint(struct cmd_context *c, int argc, char **argv, struct frem_error *err);

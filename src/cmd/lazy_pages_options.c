@@ -12,16 +12,15 @@
 #define VERBOSITY 2 /* CRIU's default: warnings */
 #define VERBOSITY_MOST 4
 
-enum option_id {
-	OPT_STATUS_FD = 1000,
-	OPT_PIDFILE,
-	OPT_AUTO_DEDUP,
+/* Beside those of the table. */
+enum {
+	OPT_AUTO_DEDUP = 1000,
 	OPT_NO_DAEMON,
 	OPT_OTHER, /* accepted, no effect here */
 	/* refused */
 	OPT_PAGE_SERVER,
 	OPT_STREAM,
-	OPT_CONFIG,
+	OPT_CRIU_CONFIG,
 	OPT_SCRIPT,
 };
 
@@ -50,7 +49,7 @@ static const struct option longs[] = {
 	{"page-server", no_argument, NULL, OPT_PAGE_SERVER},
 	{"ps-socket", required_argument, NULL, OPT_PAGE_SERVER},
 	{"stream", no_argument, NULL, OPT_STREAM},
-	{"config", required_argument, NULL, OPT_CONFIG},
+	{"config", required_argument, NULL, OPT_CRIU_CONFIG},
 	{"action-script", required_argument, NULL, OPT_SCRIPT},
 
 	OTHER("address", required_argument),
@@ -187,7 +186,7 @@ static int take_option(int opt, struct lazy_pages_options *o, struct frem_error 
 			"'frem checkpoint' and 'frem restart' move the memory");
 	case OPT_STREAM:
 		return refuse("a streamed image", err);
-	case OPT_CONFIG:
+	case OPT_CRIU_CONFIG:
 		return refuse("a file of options", err);
 	case OPT_SCRIPT:
 		return refuse("an action script", err);

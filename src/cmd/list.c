@@ -17,8 +17,6 @@
 
 #define FETCHES_AT_ONCE 16
 
-static const struct option longs[] = {{NULL, 0, NULL, 0}};
-
 struct row {
 	const struct inventory_entry *entry;
 	struct manifest *manifest; /* NULL: not to be shown */
@@ -227,8 +225,7 @@ int cmd_list(struct cmd_context *c, int argc, char **argv, struct frem_error *er
 	bool named;
 	int r;
 
-	options_start();
-	r = options_next(argc, argv, "", longs, err);
+	r = options_parse_none(argc, argv, err);
 	if (r == 0)
 		r = options_operands(argc, argv, 0, 1, "NAME", err);
 	if (r < 0)

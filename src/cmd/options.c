@@ -10,11 +10,6 @@ static int usage_hint(int r, const char *verb, struct frem_error *err)
 			 verb ? " " : "");
 }
 
-static bool is_verbose(const char *arg)
-{
-	return arg[0] == '-' && arg[1] == 'v' && arg[1 + strspn(arg + 1, "v")] == '\0';
-}
-
 /*
  * Takes argv[i], and the argument behind it perhaps, if it is this option, which has a value.
  * Returns how many arguments it took, 0 if it is another one; *ret is NULL without a value.
@@ -22,14 +17,15 @@ static bool is_verbose(const char *arg)
 static int take_value(int argc, char **argv, int i, const char *option, const char **ret,
 		      struct frem_error *err)
 {
+	const char *arg = argv[i] + 2; /* behind the dashes */
 	size_t n = strlen(option);
 	int took = 1;
 
 	*ret = NULL;
-	if (strncmp(argv[i], option, n) != 0 || (argv[i][n] != '=' && argv[i][n] != '\0'))
+	if (strncmp(arg, option, n) != 0 || (arg[n] != '=' && arg[n] != '\0'))
 		return 0;
-	if (argv[i][n] == '=') {
-		*ret = argv[i] + n + 1;
+	if (arg[n] == '=') {
+		*ret = arg + n + 1;
 	} else if (i + 1 < argc) {
 		*ret = argv[i + 1];
 		took = 2;
@@ -38,8 +34,8 @@ static int take_value(int argc, char **argv, int i, const char *option, const ch
 		return took;
 	*ret = NULL;
 	if (!err->code)
-		usage_hint(frem_fail(err, FREM_USAGE, 0, "option '%s' needs a value", option), NULL,
-			   err);
+		usage_hint(frem_fail(err, FREM_USAGE, 0, "option '--%s' needs a value", option),
+			   NULL, err);
 	return took;
 }
 
@@ -51,35 +47,67 @@ static void add_store(struct globals *g, const char *store, struct frem_error *e
 		frem_fail(err, FREM_USAGE, 0, "more than %u stores", OPTIONS_STORES_MOST);
 }
 
+static void set_global(struct globals *g, const struct option_row *row, const char *value,
+		       struct frem_error *err)
+{
+	switch (row->id) {
+	case OPT_STORE:
+		add_store(g, value, err);
+		break;
+	case OPT_STORE_TIMEOUT:
+		g->store_timeout = value;
+		break;
+	case OPT_JSON:
+		g->json = true;
+		break;
+	case OPT_VERBOSE:
+		g->verbose++;
+		break;
+	case OPT_HELP:
+		g->help = true;
+		break;
+	case OPT_VERSION:
+		g->version = true;
+		break;
+	default:
+		break;
+	}
+}
+
+/* "-v", and "-vv" for it twice: letters of one option alone, so that a verb's groups stay whole. */
+static bool take_letters(const char *arg, const struct option_row *row, struct globals *g,
+			 struct frem_error *err)
+{
+	const char letter[] = {row->letter, '\0'};
+	size_t n = row->letter && arg[0] == '-' ? strspn(arg + 1, letter) : 0;
+
+	if (n == 0 || arg[1 + n])
+		return false;
+	for (size_t i = 0; i < n; i++)
+		set_global(g, row, "", err);
+	return true;
+}
+
 /* Takes argv[i] if it is a global option. Returns how many arguments it took, 0 if it is none. */
 static int take_global(int argc, char **argv, int i, struct globals *g, struct frem_error *err)
 {
-	const char *arg = argv[i], *value;
-	int took;
+	const char *arg = argv[i], *value = NULL;
+	bool is_long = strncmp(arg, "--", 2) == 0;
+	int took = 0;
 
-	took = take_value(argc, argv, i, "--store", &value, err);
-	if (value)
-		add_store(g, value, err);
-	if (took)
-		return took;
-	took = take_value(argc, argv, i, "--store-timeout", &value, err);
-	if (value)
-		g->store_timeout = value;
-	if (took)
-		return took;
-	if (strcmp(arg, "--json") == 0)
-		g->json = true;
-	else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
-		g->help = true;
-	else if (strcmp(arg, "--version") == 0)
-		g->version = true;
-	else if (strcmp(arg, "--verbose") == 0)
-		g->verbose++;
-	else if (is_verbose(arg))
-		g->verbose += (int)strlen(arg) - 1;
-	else
-		return 0;
-	return 1;
+	for (const struct option_row *row = options_global; row->name; row++) {
+		if (take_letters(arg, row, g, err))
+			return 1;
+		if (is_long && row->kind != ARG_NONE)
+			took = take_value(argc, argv, i, row->name, &value, err);
+		else if (is_long && strcmp(arg + 2, row->name) == 0)
+			value = "", took = 1;
+		if (value)
+			set_global(g, row, value, err);
+		if (took)
+			return took;
+	}
+	return 0;
 }
 
 int options_globals(int *argc, char **argv, struct globals *ret, struct frem_error *err)
@@ -143,16 +171,66 @@ int options_next(int argc, char **argv, const char *shorts, const struct option 
 	return usage_hint(-1, argv[0], err);
 }
 
-int options_parse(int argc, char **argv, const struct option *longs,
-		  int (*take)(int val, void *arg, struct frem_error *err), void *arg,
-		  struct frem_error *err)
+#define OFF 0x10000 /* in the val of a flag's --no-NAME */
+#define NO_NAME_SIZE 40
+
+/* getopt_long()'s view of a verb's rows. */
+struct getopt_view {
+	struct option longs[2 * OPTIONS_MOST + 1];
+	char shorts[2 * OPTIONS_MOST + 1];
+	char no_names[OPTIONS_MOST][NO_NAME_SIZE];
+};
+
+static void view_rows(const struct option_row *rows, struct getopt_view *v)
 {
+	struct option *o = v->longs;
+	char *s = v->shorts;
+
+	for (size_t i = 0; rows[i].name && i < OPTIONS_MOST; i++) {
+		bool flag = rows[i].kind == ARG_NONE;
+
+		*o++ = (struct option){rows[i].name, flag ? no_argument : required_argument, NULL,
+				       rows[i].id};
+		if (flag) {
+			snprintf(v->no_names[i], NO_NAME_SIZE, "no-%s", rows[i].name);
+			*o++ = (struct option){v->no_names[i], no_argument, NULL, rows[i].id | OFF};
+		}
+		if (rows[i].letter)
+			*s++ = rows[i].letter;
+		if (rows[i].letter && !flag)
+			*s++ = ':';
+	}
+}
+
+static const struct option_row *find_row(const struct option_row *rows, int val)
+{
+	val &= ~OFF;
+	while (rows->id != val && rows->letter != val)
+		rows++;
+	return rows;
+}
+
+int options_parse(int argc, char **argv, const struct option_row *rows,
+		  int (*take)(const struct option_row *row, const char *value, void *arg,
+			      struct frem_error *err),
+		  void *arg, struct frem_error *err)
+{
+	struct getopt_view view = {0};
 	int val, r = 0;
 
+	view_rows(rows, &view);
 	options_start();
-	while (r == 0 && (val = options_next(argc, argv, "", longs, err)) != 0)
-		r = val < 0 ? val : take(val, arg, err);
+	while (r == 0 && (val = options_next(argc, argv, view.shorts, view.longs, err)) != 0) {
+		const char *value = val & OFF ? NULL : optarg ? optarg : "";
+
+		r = val < 0 ? val : take(find_row(rows, val), value, arg, err);
+	}
 	return r;
+}
+
+int options_parse_none(int argc, char **argv, struct frem_error *err)
+{
+	return options_parse(argc, argv, options_none, NULL, NULL, err);
 }
 
 int options_operands(int argc, char **argv, int least, int most, const char *what,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Options: the global ones, taken out of the command line in one place wherever they stand, and
- * those of a verb, by getopt_long() with errors of our own. Not thread-safe, like getopt.
+ * those of a verb, by getopt_long() with errors of our own. Both go by the rows of options_table.h.
+ * Not thread-safe, like getopt.
  */
 #ifndef FREM_CMD_OPTIONS_H
 #define FREM_CMD_OPTIONS_H
@@ -10,6 +11,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "options_table.h"
 
 #define OPTIONS_STORES_MOST 32u
 
@@ -41,12 +43,16 @@ void options_start(void);
 int options_next(int argc, char **argv, const char *shorts, const struct option *longs,
 		 struct frem_error *err);
 /*
- * All options of a verb, from the start: take() gets each one's val, with its value in optarg, and
- * the arg; its failure ends it. What it returns, or FREM_USAGE.
+ * All options of a verb, from the start, as its rows say. take() gets each one's row, with its
+ * value and the arg; a flag's value is "", and NULL where it is turned off: every flag can be, as
+ * --no-NAME. A failure ends it. Returns what take() returned, or FREM_USAGE.
  */
-int options_parse(int argc, char **argv, const struct option *longs,
-		  int (*take)(int val, void *arg, struct frem_error *err), void *arg,
-		  struct frem_error *err);
+int options_parse(int argc, char **argv, const struct option_row *rows,
+		  int (*take)(const struct option_row *row, const char *value, void *arg,
+			      struct frem_error *err),
+		  void *arg, struct frem_error *err);
+/* options_parse() of a verb that has no options. */
+int options_parse_none(int argc, char **argv, struct frem_error *err);
 /* Checks that there are least to most operands from optind on; `what` names them: "NAME@N". */
 int options_operands(int argc, char **argv, int least, int most, const char *what,
 		     struct frem_error *err);

@@ -17,22 +17,6 @@
 #define ROUND_TRIPS 2	     /* connect and request: until the first byte of an image is there */
 #define UNKNOWN (-1.0)
 
-enum { MTBF = 1, INTERVAL, LINK, PARALLEL, IMAGE, TOUCH, TRACKING, PAUSE, OVERLAP, DOWNTIME };
-
-static const struct option longs[] = {
-	{"mtbf", required_argument, NULL, MTBF},
-	{"interval", required_argument, NULL, INTERVAL},
-	{"link", required_argument, NULL, LINK},
-	{"parallel", required_argument, NULL, PARALLEL},
-	{"image", required_argument, NULL, IMAGE},
-	{"touch", required_argument, NULL, TOUCH},
-	{"tracking", required_argument, NULL, TRACKING},
-	{"pause", required_argument, NULL, PAUSE},
-	{"overlap", required_argument, NULL, OVERLAP},
-	{"downtime", required_argument, NULL, DOWNTIME},
-	{NULL, 0, NULL, 0},
-};
-
 /* Seconds, bytes, and bytes a second; UNKNOWN until given or measured. */
 struct inputs {
 	double mtbf, interval, rate, rtt, processes;
@@ -93,37 +77,38 @@ static int parse_link(const char *text, struct inputs *in, struct frem_error *er
 	return r;
 }
 
-static int parse_value(int val, struct inputs *in, struct frem_error *err)
+static int parse_value(int id, const char *value, struct inputs *in, struct frem_error *err)
 {
-	switch (val) {
-	case MTBF:
-		return parse_seconds(optarg, &in->mtbf, err);
-	case INTERVAL:
-		return parse_seconds(optarg, &in->interval, err);
-	case LINK:
-		return parse_link(optarg, in, err);
-	case PARALLEL:
-		return parse_processes(optarg, &in->processes, err);
-	case IMAGE:
-		return parse_size(optarg, &in->image, err);
-	case TOUCH:
-		return parse_size(optarg, &in->touch, err);
-	case TRACKING:
-		return parse_seconds(optarg, &in->tracking, err);
-	case PAUSE:
-		return parse_seconds(optarg, &in->pause, err);
-	case OVERLAP:
-		return parse_seconds(optarg, &in->overlap, err);
+	switch (id) {
+	case OPT_MTBF:
+		return parse_seconds(value, &in->mtbf, err);
+	case OPT_INTERVAL:
+		return parse_seconds(value, &in->interval, err);
+	case OPT_LINK:
+		return parse_link(value, in, err);
+	case OPT_PARALLEL:
+		return parse_processes(value, &in->processes, err);
+	case OPT_IMAGE:
+		return parse_size(value, &in->image, err);
+	case OPT_TOUCH:
+		return parse_size(value, &in->touch, err);
+	case OPT_TRACKING:
+		return parse_seconds(value, &in->tracking, err);
+	case OPT_PAUSE:
+		return parse_seconds(value, &in->pause, err);
+	case OPT_OVERLAP:
+		return parse_seconds(value, &in->overlap, err);
 	default:
-		return parse_seconds(optarg, &in->downtime, err);
+		return parse_seconds(value, &in->downtime, err);
 	}
 }
 
-static int take_option(int val, void *arg, struct frem_error *err)
+static int take_option(const struct option_row *row, const char *value, void *arg,
+		       struct frem_error *err)
 {
-	int r = parse_value(val, arg, err);
+	int r = parse_value(row->id, value, arg, err);
 
-	return r < 0 ? frem_context(err, r, "--%s", longs[val - 1].name) : 0;
+	return r < 0 ? frem_context(err, r, "--%s", row->name) : 0;
 }
 
 static int missing(const char *option, struct frem_error *err)
@@ -359,7 +344,7 @@ int cmd_plan(struct cmd_context *c, int argc, char **argv, struct frem_error *er
 	char name[CHECKPOINT_TEXT_SIZE] = "";
 	struct plan_numbers n;
 	struct plan p;
-	int r = options_parse(argc, argv, longs, take_option, &in, err);
+	int r = options_parse(argc, argv, options_plan, take_option, &in, err);
 
 	if (r == 0)
 		r = options_operands(argc, argv, 0, 1, "NAME", err);

@@ -14,13 +14,6 @@
 #include "options.h"
 #include "ui.h"
 
-enum { OPT_ALL = 256 };
-
-static const struct option longs[] = {
-	{"all", no_argument, NULL, OPT_ALL},
-	{NULL, 0, NULL, 0},
-};
-
 struct removal {
 	struct store *store;
 	bool json;
@@ -138,18 +131,25 @@ static int remove_all_named(struct removal *m, const struct checkpoint_name *ids
 	return missing;
 }
 
+static int take_option(const struct option_row *row, const char *value, void *arg,
+		       struct frem_error *err)
+{
+	bool *all = arg;
+
+	(void)row;
+	(void)err;
+	*all = value != NULL;
+	return 0;
+}
+
 static int parse(int argc, char **argv, bool *ret_all, struct checkpoint_name **ret_ids,
 		 struct frem_error *err)
 {
 	_cleanup_free_ struct checkpoint_name *ids = NULL;
-	int o, r;
+	int r = options_parse(argc, argv, options_remove, take_option, ret_all, err);
 
-	options_start();
-	while ((o = options_next(argc, argv, "", longs, err)) > 0)
-		*ret_all = true;
-	if (o < 0)
-		return o;
-	r = options_operands(argc, argv, 1, argc, "NAME@N", err);
+	if (r == 0)
+		r = options_operands(argc, argv, 1, argc, "NAME@N", err);
 	if (r < 0)
 		return r;
 	ids = calloc((size_t)(argc - optind), sizeof(*ids));

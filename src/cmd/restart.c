@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,14 +27,6 @@
 #include "units.h"
 
 #define RECORD_MOST_MS UINT64_C(3600000)
-
-enum { OPT_RESUME = 256, OPT_DETACH, OPT_STATS, OPT_TCP, OPT_RECORD };
-
-static const struct option longs[] = {
-	{"resume", required_argument, NULL, OPT_RESUME}, {"detach", no_argument, NULL, OPT_DETACH},
-	{"stats", required_argument, NULL, OPT_STATS},	 {"tcp", required_argument, NULL, OPT_TCP},
-	{"record", required_argument, NULL, OPT_RECORD}, {NULL, 0, NULL, 0},
-};
 
 static int parse_mode(const char *text, enum pager_mode *ret, struct frem_error *err)
 {
@@ -76,24 +67,25 @@ static int parse_record(const char *text, struct restart_options *o, struct frem
 	return 0;
 }
 
-static int take_option(int opt, void *arg, struct frem_error *err)
+static int take_option(const struct option_row *row, const char *value, void *arg,
+		       struct frem_error *err)
 {
 	struct restart_options *o = arg;
 
-	switch (opt) {
+	switch (row->id) {
 	case OPT_RESUME:
-		return parse_mode(optarg, &o->mode, err);
+		return parse_mode(value, &o->mode, err);
 	case OPT_DETACH:
-		o->detach = true;
+		o->detach = value != NULL;
 		return 0;
 	case OPT_STATS:
-		o->stats = optarg;
+		o->stats = value;
 		return 0;
 	case OPT_TCP:
 		o->tcp_given = true;
-		return tcp_parse(optarg, &o->tcp, err);
+		return tcp_parse(value, &o->tcp, err);
 	case OPT_RECORD:
-		return parse_record(optarg, o, err);
+		return parse_record(value, o, err);
 	default:
 		return -EINVAL;
 	}
@@ -101,7 +93,7 @@ static int take_option(int opt, void *arg, struct frem_error *err)
 
 static int parse(int argc, char **argv, struct restart_options *o, struct frem_error *err)
 {
-	int r = options_parse(argc, argv, longs, take_option, o, err);
+	int r = options_parse(argc, argv, options_restart, take_option, o, err);
 
 	if (r == 0)
 		r = options_operands(argc, argv, 1, 1, "NAME[@N]", err);

@@ -14,30 +14,23 @@
 #include "ui.h"
 #include "units.h"
 
-enum option_id { OPT_ROOT = 1, OPT_LISTEN, OPT_MAX_OBJECT };
-
-static const struct option longs[] = {{"root", required_argument, NULL, OPT_ROOT},
-				      {"listen", required_argument, NULL, OPT_LISTEN},
-				      {"max-object", required_argument, NULL, OPT_MAX_OBJECT},
-				      {NULL, 0, NULL, 0}};
-
-static int take_option(int opt, void *arg, struct frem_error *err)
+static int take_option(const struct option_row *row, const char *value, void *arg,
+		       struct frem_error *err)
 {
 	struct server_options *o = arg;
 
-	if (opt == OPT_ROOT)
-		o->root = optarg;
-	else if (opt == OPT_LISTEN)
-		o->listen = optarg;
+	if (row->id == OPT_ROOT)
+		o->root = value;
+	else if (row->id == OPT_LISTEN)
+		o->listen = value;
 	else
-		return units_parse_number(optarg, "--max-object", 1, INT64_MAX, &o->max_object,
-					  err);
+		return units_parse_number(value, "--max-object", 1, INT64_MAX, &o->max_object, err);
 	return 0;
 }
 
 static int parse(int argc, char **argv, struct server_options *o, struct frem_error *err)
 {
-	int r = options_parse(argc, argv, longs, take_option, o, err);
+	int r = options_parse(argc, argv, options_serve, take_option, o, err);
 
 	if (r == 0)
 		r = options_operands(argc, argv, 0, 0, "", err);

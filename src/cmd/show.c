@@ -13,8 +13,6 @@
 #include "touch_report.h"
 #include "ui.h"
 
-static const struct option longs[] = {{NULL, 0, NULL, 0}};
-
 struct shown {
 	struct manifest *manifest;
 	uint8_t digest[DIGEST_SIZE];
@@ -208,8 +206,7 @@ int cmd_show(struct cmd_context *c, int argc, char **argv, struct frem_error *er
 	struct checkpoint_name id;
 	int r;
 
-	options_start();
-	r = options_next(argc, argv, "", longs, err);
+	r = options_parse_none(argc, argv, err);
 	if (r == 0)
 		r = options_operands(argc, argv, 1, 1, "NAME", err);
 	if (r == 0)

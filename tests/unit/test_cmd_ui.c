@@ -322,6 +322,41 @@ static void bad_verb_options_are_named(void **state)
 	}
 }
 
+static int take_row(const struct option_row *row, const char *value, void *arg,
+		    struct frem_error *err)
+{
+	char *seen = arg;
+
+	(void)err;
+	snprintf(seen + strlen(seen), 128 - strlen(seen), "%s=%s ", row->name,
+		 value ? value : "off");
+	return 0;
+}
+
+static void rows_say_how_a_verb_is_parsed(void **state)
+{
+	static const struct option_row rows[] = {
+		{OPT_DAEMON, 'd', "daemon", ARG_NONE, NULL, NULL, ""},
+		{OPT_WORK_DIR, 'W', "work-dir", ARG_DIR, "DIR", NULL, ""},
+		{OPT_NAME, 0, "name", ARG_NAME, "NAME", NULL, ""},
+		{0, 0, NULL, ARG_NONE, NULL, NULL, NULL},
+	};
+	char line[] = "x -d a -Wb -dW c --name=n --no-daemon --work-dir d -- --name";
+	char bad[] = "x --no-name", *argv[16];
+	int argc = split(line, argv);
+	struct frem_error err = {0};
+	char seen[128] = "";
+
+	(void)state;
+	assert_int_equal(options_parse(argc, argv, rows, take_row, seen, &err), 0);
+	assert_string_equal(seen, "daemon= work-dir=b daemon= work-dir=c name=n daemon=off "
+				  "work-dir=d ");
+	assert_int_equal(options_operands(argc, argv, 2, 2, "NAME", &err), 0);
+	argc = split(bad, argv);
+	assert_true(options_parse(argc, argv, rows, take_row, seen, &err) < 0);
+	assert_string_equal(err.text, "unknown option '--no-name'");
+}
+
 static void operands_are_counted(void **state)
 {
 	char line[] = "x a --all b", *argv[16];
@@ -647,6 +682,7 @@ int main(void)
 		cmocka_unit_test(stores_become_one_text),
 		cmocka_unit_test(json_is_known_although_the_line_is_wrong),
 		cmocka_unit_test(bad_verb_options_are_named),
+		cmocka_unit_test(rows_say_how_a_verb_is_parsed),
 		cmocka_unit_test(operands_are_counted),
 		cmocka_unit_test(progress_says_what_is_known),
 		cmocka_unit_test(short_work_is_silent),

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "options_table.h"
+
+#include <stddef.h>
+
+#define END                                            \
+	{                                              \
+		0, 0, NULL, ARG_NONE, NULL, NULL, NULL \
+	}
+
+const struct option_row options_none[] = {END};
+
+const struct option_row options_global[] = {
+	{OPT_STORE, 0, "store", ARG_STORE, "URL", NULL,
+	 "the store: a directory, file://DIR or http[s]://HOST:PORT; given more\n"
+	 "than once, replicas (default: $FREM_STORE)"},
+	{OPT_STORE_TIMEOUT, 0, "store-timeout", ARG_DURATION, "DUR", NULL,
+	 "how long a store may be unreachable (default: 60s; 1s at first)"},
+	{OPT_JSON, 0, "json", ARG_NONE, NULL, NULL, "print the result, or the error, as JSON"},
+	{OPT_VERBOSE, 'v', "verbose", ARG_NONE, NULL, NULL, "say more; twice: everything"},
+	{OPT_HELP, 'h', "help", ARG_NONE, NULL, NULL, "show this help"},
+	{OPT_VERSION, 0, "version", ARG_NONE, NULL, NULL, "show the version"},
+	END,
+};
+
+const struct option_row options_checkpoint[] = {
+	{OPT_PID, 0, "pid", ARG_PID, "PID", NULL, "the root of the process tree"},
+	{OPT_NAME, 0, "name", ARG_NAME, "NAME", NULL,
+	 "the job's name; checkpoints are numbered NAME@1, NAME@2, ..."},
+	{OPT_STOP, 0, "stop", ARG_NONE, NULL, NULL,
+	 "end the program once the checkpoint is in the store"},
+	{OPT_WINDOW, 0, "window", ARG_DURATION, "DUR", "auto|off",
+	 "how long to record its touch set: auto (default), off, or 10s, 2m"},
+	{OPT_LINK, 0, "link", ARG_RATE, "RATE", NULL,
+	 "the rate that a restart can expect, for auto: 7MB/s, 200Mbit/s"},
+	{OPT_TCP, 0, "tcp", ARG_TEXT, "MODE", "close|established",
+	 "connections: close (default) or established"},
+	END,
+};
+
+const struct option_row options_lazy_pages[] = {
+	{OPT_IMAGES_DIR, 'D', "images-dir", ARG_DIR, "DIR", NULL, "the image (default: .)"},
+	{OPT_WORK_DIR, 'W', "work-dir", ARG_DIR, "DIR", NULL,
+	 "where the socket, the log and the pid file are (default: as -D)"},
+	{OPT_LOG_FILE, 'o', "log-file", ARG_FILE, "FILE", NULL,
+	 "the log (default: standard error); '-' is standard output"},
+	{OPT_VERBOSITY, 0, "verbosity", ARG_NUMBER, "N", "1|2|3|4",
+	 "as --verbosity=N or -vN: how much is logged (default: 2)"},
+	{OPT_DAEMON, 'd', "daemon", ARG_NONE, NULL, NULL, "go into the background once listening"},
+	{OPT_PIDFILE, 0, "pidfile", ARG_FILE, "FILE", NULL, "with -d: the daemon's pid"},
+	{OPT_STATUS_FD, 0, "status-fd", ARG_NUMBER, "FD", NULL,
+	 "write a NUL byte there once listening"},
+	END,
+};
+
+const struct option_row options_plan[] = {
+	{OPT_MTBF, 0, "mtbf", ARG_DURATION, "DUR", NULL,
+	 "mean time between failures of one process"},
+	{OPT_INTERVAL, 0, "interval", ARG_DURATION, "DUR", NULL, "work between two checkpoints"},
+	{OPT_LINK, 0, "link", ARG_RATE, "RATE[,RTT]", NULL,
+	 "what a restart fetches over: 7MB/s,200ms"},
+	{OPT_PARALLEL, 0, "parallel", ARG_NUMBER, "N", NULL,
+	 "processes that fail and restart together (default: 1)"},
+	{OPT_IMAGE, 0, "image", ARG_SIZE, "SIZE", NULL,
+	 "what a classic restart fetches (default: as NAME was stored)"},
+	{OPT_TOUCH, 0, "touch", ARG_SIZE, "SIZE", NULL,
+	 "what a fast restart fetches first (default: NAME's touch set)"},
+	{OPT_TRACKING, 0, "tracking", ARG_DURATION, "DUR", NULL,
+	 "what tracking costs a checkpoint (default: as NAME's did)"},
+	{OPT_PAUSE, 0, "pause", ARG_DURATION, "DUR", NULL,
+	 "how long a checkpoint stops the job (default: image at 1 GB/s)"},
+	{OPT_OVERLAP, 0, "overlap", ARG_DURATION, "DUR", NULL,
+	 "what fetching beside it costs a restarted job (default: 0)"},
+	{OPT_DOWNTIME, 0, "downtime", ARG_DURATION, "DUR", NULL,
+	 "from a failure until a restart begins (default: 0)"},
+	END,
+};
+
+const struct option_row options_remove[] = {
+	{OPT_ALL, 0, "all", ARG_NONE, NULL, NULL,
+	 "all checkpoints of each NAME, and what interrupted uploads left"},
+	END,
+};
+
+const struct option_row options_restart[] = {
+	{OPT_RESUME, 0, "resume", ARG_TEXT, "MODE", "now|touch-set|full",
+	 "when the program runs: now (default), touch-set or full"},
+	{OPT_RECORD, 0, "record", ARG_DURATION, "WHEN", "auto|off",
+	 "record a touch set: auto (default), off, or a time like 30s"},
+	{OPT_DETACH, 0, "detach", ARG_NONE, NULL, NULL,
+	 "leave the program running in the background"},
+	{OPT_STATS, 0, "stats", ARG_FILE, "FILE", NULL, "write times and counters as JSON"},
+	{OPT_TCP, 0, "tcp", ARG_TEXT, "MODE", "close|established",
+	 "connections: close or established (default: as checkpointed)"},
+	END,
+};
+
+const struct option_row options_serve[] = {
+	{OPT_ROOT, 0, "root", ARG_DIR, "DIR", NULL, "an existing directory"},
+	{OPT_LISTEN, 0, "listen", ARG_TEXT, "ADDR:PORT", NULL,
+	 "the address to listen on; port 0 takes a free one"},
+	{OPT_MAX_OBJECT, 0, "max-object", ARG_NUMBER, "BYTES", NULL,
+	 "refuse larger uploads (default: no limit but the disk)"},
+	END,
+};
