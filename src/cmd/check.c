@@ -6,6 +6,7 @@
 
 #include "checks.h"
 #include "cmd.h"
+#include "config.h"
 #include "criu/criu.h"
 #include "find_checkpoint.h"
 #include "options.h"
@@ -13,7 +14,7 @@
 #include "ui.h"
 
 #define MOST_BACKENDS 8
-#define MOST_CHECKS (8 + MOST_BACKENDS)
+#define MOST_CHECKS (9 + MOST_BACKENDS)
 
 struct checks {
 	struct check list[MOST_CHECKS];
@@ -94,6 +95,18 @@ static void check_store(const struct cmd_context *c, struct checks *all)
 		check_say(check, CHECK_OK, NULL, "%s answers", store_url(s));
 }
 
+static void check_configuration(const struct cmd_context *c, struct checks *all)
+{
+	struct check *check = add(all, "configuration", false);
+	const char *first = config_file(c->config, 0), *second = config_file(c->config, 1);
+
+	if (!first)
+		check_say(check, CHECK_OK, NULL, "no file");
+	else
+		check_say(check, CHECK_OK, NULL, "%s%s%s", first, second ? ", then " : "",
+			  second ? second : "");
+}
+
 static void run_checks(const struct cmd_context *c, struct checks *all)
 {
 	check_privileges(add(all, "privileges", true));
@@ -103,6 +116,7 @@ static void run_checks(const struct cmd_context *c, struct checks *all)
 	check_trackers(all);
 	check_run_directory(add(all, "run directory", true));
 	check_limits(add(all, "limits", false));
+	check_configuration(c, all);
 	if (c->store)
 		check_store(c, all);
 	all->ok = true;

@@ -18,12 +18,15 @@
 #include "base/progress.h"
 #include "options_table.h"
 
+struct config;
+
 struct cmd_context {
 	const char *store; /* --store, else $FREM_STORE, for store_open(); NULL: none */
 	bool store_timeout_set;
 	unsigned store_timeout_ms; /* --store-timeout */
 	bool json;
-	int verbose;
+	int verbose; /* see ui_init() */
+	const struct config *config;
 };
 
 struct cmd {

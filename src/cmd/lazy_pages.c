@@ -68,7 +68,7 @@ static int open_log(const struct lazy_pages *l, struct frem_error *err)
 	const char *name = l->o.log;
 
 	if (!name) {
-		ui_init(l->o.verbosity - 2);
+		ui_set_level(l->o.verbosity - 2);
 		return 0;
 	}
 	log_file.started_ns = clock_ns();

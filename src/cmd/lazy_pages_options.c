@@ -153,28 +153,29 @@ static int take_status_fd(const char *value, struct lazy_pages_options *o, struc
 	return r;
 }
 
-static int take_option(int opt, struct lazy_pages_options *o, struct frem_error *err)
+static int take_option(int opt, const char *value, struct lazy_pages_options *o,
+		       struct frem_error *err)
 {
 	switch (opt) {
 	case 'D':
-		o->images = optarg;
+		o->images = value;
 		return 0;
 	case 'W':
-		o->work = optarg;
+		o->work = value;
 		return 0;
 	case 'o':
-		o->log = optarg;
+		o->log = value;
 		return 0;
 	case 'v':
-		return take_verbosity(optarg, o, err);
+		return take_verbosity(value, o, err);
 	case 'd':
 	case OPT_NO_DAEMON:
 		o->daemon = opt == 'd';
 		return 0;
 	case OPT_STATUS_FD:
-		return take_status_fd(optarg, o, err);
+		return take_status_fd(value, o, err);
 	case OPT_PIDFILE:
-		o->pidfile = optarg;
+		o->pidfile = value;
 		return 0;
 	case OPT_AUTO_DEDUP:
 		o->auto_dedup = true;
@@ -195,16 +196,30 @@ static int take_option(int opt, struct lazy_pages_options *o, struct frem_error 
 	}
 }
 
+/* A row of the table, as it would be with CRIU's parser. */
+static int take_default(const struct option_row *row, const char *value, void *arg,
+			struct frem_error *err)
+{
+	int opt = row->letter ? row->letter : row->id;
+
+	if (row->id == OPT_VERBOSITY)
+		opt = 'v';
+	else if (!value)
+		opt = OPT_NO_DAEMON; /* the one flag */
+	return take_option(opt, value, arg, err);
+}
+
 int lazy_pages_parse(int argc, char **argv, int verbose, struct lazy_pages_options *ret,
 		     struct frem_error *err)
 {
 	struct lazy_pages_options o = {.images = ".", .status_fd = -1, .verbosity = VERBOSITY};
-	int opt, r = 0;
+	int opt, r;
 
+	r = options_take_defaults(options_lazy_pages, take_default, &o, err);
 	o.verbosity += verbose;
 	options_start();
 	while (r == 0 && (opt = options_next(argc, argv, shorts, longs, err)) != 0)
-		r = opt < 0 ? opt : take_option(opt, &o, err);
+		r = opt < 0 ? opt : take_option(opt, optarg, &o, err);
 	if (r == 0)
 		r = options_operands(argc, argv, 0, 0, "", err);
 	if (r < 0)

@@ -47,31 +47,64 @@ static void add_store(struct globals *g, const char *store, struct frem_error *e
 		frem_fail(err, FREM_USAGE, 0, "more than %u stores", OPTIONS_STORES_MOST);
 }
 
+/* Where the value of an option that is a text alone is kept; NULL for the others. */
+static const char **text_of(struct globals *g, int id)
+{
+	switch (id) {
+	case OPT_STORE_TIMEOUT:
+		return &g->store_timeout;
+	case OPT_LOG_LEVEL:
+		return &g->log_level;
+	case OPT_COLOR:
+		return &g->color;
+	case OPT_CRIU:
+		return &g->criu;
+	case OPT_RUN_DIR:
+		return &g->run_dir;
+	case OPT_CONFIG_FILE:
+		return &g->config_file;
+	default:
+		return NULL;
+	}
+}
+
+static unsigned bit_of(const struct option_row *row)
+{
+	return 1u << (row->id - OPT_STORE);
+}
+
 static void set_global(struct globals *g, const struct option_row *row, const char *value,
 		       struct frem_error *err)
 {
-	switch (row->id) {
-	case OPT_STORE:
+	const char **text = text_of(g, row->id);
+
+	if (text)
+		*text = value;
+	else if (row->id == OPT_STORE)
 		add_store(g, value, err);
-		break;
-	case OPT_STORE_TIMEOUT:
-		g->store_timeout = value;
-		break;
-	case OPT_JSON:
-		g->json = true;
-		break;
-	case OPT_VERBOSE:
+	else if (row->id == OPT_JSON)
+		g->json = value != NULL;
+	else if (row->id == OPT_VERBOSE)
 		g->verbose++;
-		break;
-	case OPT_HELP:
+	else if (row->id == OPT_QUIET)
+		g->verbose--;
+	else if (row->id == OPT_HELP)
 		g->help = true;
-		break;
-	case OPT_VERSION:
+	else if (row->id == OPT_VERSION)
 		g->version = true;
-		break;
-	default:
-		break;
-	}
+}
+
+void options_no_default(struct globals *g, int id)
+{
+	g->given |= 1u << (id - OPT_STORE);
+}
+
+void options_default_global(struct globals *g, const struct option_setting *s)
+{
+	struct frem_error ignored = {0}; /* more stores than fit: the first ones count */
+
+	if (!(g->given & bit_of(s->row)))
+		set_global(g, s->row, s->value, &ignored);
 }
 
 /* "-v", and "-vv" for it twice: letters of one option alone, so that a verb's groups stay whole. */
@@ -85,6 +118,7 @@ static bool take_letters(const char *arg, const struct option_row *row, struct g
 		return false;
 	for (size_t i = 0; i < n; i++)
 		set_global(g, row, "", err);
+	g->given |= bit_of(row);
 	return true;
 }
 
@@ -95,6 +129,11 @@ static int take_global(int argc, char **argv, int i, struct globals *g, struct f
 	bool is_long = strncmp(arg, "--", 2) == 0;
 	int took = 0;
 
+	if (strcmp(arg, "--no-json") == 0) {
+		g->json = false;
+		options_no_default(g, OPT_JSON);
+		return 1;
+	}
 	for (const struct option_row *row = options_global; row->name; row++) {
 		if (take_letters(arg, row, g, err))
 			return 1;
@@ -102,10 +141,14 @@ static int take_global(int argc, char **argv, int i, struct globals *g, struct f
 			took = take_value(argc, argv, i, row->name, &value, err);
 		else if (is_long && strcmp(arg + 2, row->name) == 0)
 			value = "", took = 1;
+		if (value && !err->code && options_check_value(row, value, err) < 0)
+			frem_context(err, -EINVAL, "--%s", row->name);
 		if (value)
 			set_global(g, row, value, err);
-		if (took)
+		if (took) {
+			g->given |= bit_of(row);
 			return took;
+		}
 	}
 	return 0;
 }
@@ -216,8 +259,9 @@ int options_parse(int argc, char **argv, const struct option_row *rows,
 		  void *arg, struct frem_error *err)
 {
 	struct getopt_view view = {0};
-	int val, r = 0;
+	int val, r;
 
+	r = options_take_defaults(rows, take, arg, err);
 	view_rows(rows, &view);
 	options_start();
 	while (r == 0 && (val = options_next(argc, argv, view.shorts, view.longs, err)) != 0) {

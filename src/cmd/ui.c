@@ -27,12 +27,15 @@ static void log_to_stderr(enum log_level level, const char *line)
 
 static pthread_mutex_t meter_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct meter meter;
+static bool progress_shown = true;
 
 static void show_progress(struct progress *p, const char *what, uint64_t done, uint64_t total)
 {
 	char update[METER_TEXT], ended[METER_TEXT];
 
 	(void)p;
+	if (!progress_shown)
+		return;
 	pthread_mutex_lock(&meter_lock);
 	meter_report(&meter, clock_ns(), what, done, total, update, ended);
 	if (stderr_is_terminal()) {
@@ -66,14 +69,24 @@ void ui_progress_done(void)
 	pthread_mutex_unlock(&meter_lock);
 }
 
-void ui_init(int verbose)
+void ui_init(int level, enum ui_colours colours)
 {
-	stderr_init();
+	stderr_init(colours);
 	meter.interval_ns = stderr_is_terminal() ? TERMINAL_INTERVAL_NS : QUIET_INTERVAL_NS;
 	meter.patience_ns = stderr_is_terminal() ? METER_PATIENCE_NS : QUIET_INTERVAL_NS;
-	log_set_sink(log_to_stderr, verbose > 1	   ? LOG_LEVEL_DEBUG
-				    : verbose == 1 ? LOG_LEVEL_INFO
-						   : LOG_LEVEL_NOTICE);
+	ui_set_level(level);
+}
+
+void ui_set_level(int level)
+{
+	static const enum log_level levels[] = {LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO,
+						LOG_LEVEL_DEBUG};
+
+	progress_shown = level >= 0;
+	if (level < -1)
+		log_set_sink(NULL, LOG_LEVEL_WARNING);
+	else
+		log_set_sink(log_to_stderr, levels[(level > 2 ? 2 : level) + 1]);
 }
 
 /* ---- results ---- */

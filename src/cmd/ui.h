@@ -22,8 +22,19 @@
 #include "base/progress.h"
 #include "units.h"
 
-/* Sets up stderr and installs the log sink; verbose: how many -v were given. */
-void ui_init(int verbose);
+enum ui_colours {
+	UI_COLOURS_AUTO, /* on a terminal, unless NO_COLOR is set */
+	UI_COLOURS_ALWAYS,
+	UI_COLOURS_NEVER,
+};
+
+/*
+ * Sets up stderr and installs the log sink. level: 0 says what the user should know and shows
+ * progress, 1 says more and 2 everything; -1 says warnings and errors alone, -2 errors alone.
+ */
+void ui_init(int level, enum ui_colours colours);
+/* The same with another level. */
+void ui_set_level(int level);
 
 /* ---- progress ---- */
 

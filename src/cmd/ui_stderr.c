@@ -19,12 +19,13 @@ static bool terminal;
 static bool colours;
 static char status[STATUS_SIZE]; /* as shown; "" for none */
 
-void stderr_init(void)
+void stderr_init(enum ui_colours when)
 {
 	const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
 
 	terminal = isatty(STDERR_FILENO) && term && *term && strcmp(term, "dumb") != 0;
-	colours = terminal && !(no_color && *no_color);
+	colours = when == UI_COLOURS_ALWAYS ||
+		  (when == UI_COLOURS_AUTO && terminal && !(no_color && *no_color));
 }
 
 bool stderr_is_terminal(void)

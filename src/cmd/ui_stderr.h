@@ -9,13 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "ui.h"
+
 enum line_colour {
 	LINE_PLAIN,
 	LINE_WARNING,
 	LINE_ERROR,
 };
 
-void stderr_init(void);
+void stderr_init(enum ui_colours colours);
 /* Does it have a status line? */
 bool stderr_is_terminal(void);
 /* prefix (coloured where colours are wanted), then text, as one line. */

@@ -30,6 +30,7 @@ def run_directory():
         lab.sweep_namespaces()
     directory = tempfile.mkdtemp(prefix=f"fremtest-{os.getpid()}-", dir="/var/tmp")
     os.environ["FREM_RUN_DIR"] = directory
+    os.environ["FREM_CONFIG"] = "/dev/null"  # not what this machine's user likes
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 

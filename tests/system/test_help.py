@@ -94,7 +94,7 @@ def a_value(option):
         "pid": "1",
         "name": "job",
     }
-    return option["words"][0] if option["words"] else values.get(option["kind"], "x")
+    return option["words"][0] if option["words"] else values.get(option["kind"], "7MB/s")
 
 
 def test_help_of_one_command_as_json(frem):

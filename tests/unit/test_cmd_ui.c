@@ -557,7 +557,7 @@ static int finish_with_error(void)
 {
 	struct frem_error err = {0};
 
-	ui_init(0);
+	ui_init(0, UI_COLOURS_AUTO);
 	ui_answer(json_pack("{s:i}", "kept", 1), &err);
 	frem_fail(&err, FREM_REFUSED, 0, "dumping: CRIU refused");
 	frem_detail(&err, "Error (a.c:1): one");
@@ -597,7 +597,7 @@ static int finish_with_status(void)
 
 static int warn(void)
 {
-	ui_init(0);
+	ui_init(0, UI_COLOURS_AUTO);
 	log_warning("careful\033[31m");
 	log_info("not shown");
 	return 0;
@@ -619,7 +619,7 @@ static void statuses_and_warnings_pass(void **state)
 
 static int show_status(void)
 {
-	stderr_init();
+	stderr_init(UI_COLOURS_AUTO);
 	stderr_status("half way, and much more than fits");
 	stderr_line(LINE_WARNING, "frem: ", "careful");
 	stderr_status(NULL);
@@ -651,7 +651,7 @@ static void on_terminal(const char *no_color, char *out, size_t size)
 	}
 	close(end);
 	close(terminal);
-	stderr_init();
+	stderr_init(UI_COLOURS_AUTO);
 }
 
 static void log_lines_pass_above_the_status_line(void **state)
