@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "checks.h"
+#include "criu/image_world.h"
 #include "find_checkpoint.h"
 #include "format/manifest.h"
 #include "interrupt.h"
@@ -171,6 +172,8 @@ static int prepare_world(struct restart_job *job, struct frem_error *err)
 	char suffix[CHECKPOINT_TEXT_SIZE];
 	int r = image_map_read(job->images_fd, &map, err);
 
+	if (r == 0)
+		r = image_world_restorable(job->images_fd, map, err);
 	if (r == 0)
 		r = image_pids_free(job->images_fd, map, err);
 	if (r < 0)

@@ -29,13 +29,14 @@ static void names_done(struct names *names)
 	free(names->list);
 }
 
-/* What CRIU leaves beside the image: its log, statistics, sockets. */
+/* What CRIU leaves beside the image: its logs, statistics, sockets. */
 static int is_image(int dirfd, const char *name, struct frem_error *err)
 {
+	size_t n = strlen(name);
 	struct stat st;
 
-	if (!strcmp(name, ".") || !strcmp(name, "..") || !strcmp(name, "criu.log") ||
-	    !strncmp(name, "stats-", 6))
+	if (!strcmp(name, ".") || !strcmp(name, "..") || !strncmp(name, "stats-", 6) ||
+	    (n > 4 && !strcmp(name + n - 4, ".log")))
 		return 0;
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return frem_fail(err, FREM_FAILED, errno, "image file '%s'", name);

@@ -10,6 +10,7 @@
 #include "criu/tree.h"
 #include "image_file.h"
 #include "images.pb-c.h"
+#include "namespaces.h"
 #include "pids.h"
 
 #define IDS_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
@@ -97,53 +98,10 @@ int image_pids_read(int dirfd, int32_t **ret, size_t *ret_n, struct frem_error *
 	return 0;
 }
 
-/* The id of the pid namespace that CRIU itself had at the dump. */
-static uint32_t namespace_of_criu(int dirfd)
-{
-	_cleanup_image_file_ struct image_file f = {0};
-	ImageInventory *e;
-	const uint8_t *data;
-	uint32_t id = 0;
-	size_t n;
-
-	if (image_file_read(dirfd, "inventory.img", IMAGE_MAGIC_INVENTORY, &f, NULL) < 0 ||
-	    image_file_next(&f, &data, &n, NULL) != 1)
-		return 0;
-	e = image_inventory__unpack(NULL, n, data);
-	if (e && e->root_ids)
-		id = e->root_ids->pid_ns_id;
-	if (e)
-		image_inventory__free_unpacked(e, NULL);
-	return id;
-}
-
-static uint32_t namespace_of_task(int dirfd, int32_t pid)
-{
-	_cleanup_image_file_ struct image_file f = {0};
-	const uint8_t *data;
-	uint32_t id = 0;
-	ImageCore *e;
-	char name[64];
-	size_t n;
-
-	snprintf(name, sizeof(name), "core-%" PRId32 ".img", pid);
-	if (image_file_read(dirfd, name, IMAGE_MAGIC_CORE, &f, NULL) < 0 ||
-	    image_file_next(&f, &data, &n, NULL) != 1)
-		return 0;
-	e = image_core__unpack(NULL, n, data);
-	if (e && e->ids)
-		id = e->ids->pid_ns_id;
-	if (e)
-		image_core__free_unpacked(e, NULL);
-	return id;
-}
-
 /* A job that was dumped together with its pid namespace gets a new one: all pids are free there. */
 bool image_pids_bring_namespace(int dirfd, int32_t root)
 {
-	uint32_t outer = namespace_of_criu(dirfd), inner = namespace_of_task(dirfd, root);
-
-	return outer && inner && outer != inner;
+	return image_namespaces_brought(dirfd, root) & IMAGE_NS_PID;
 }
 
 int image_pids_free(int dirfd, const struct image_map *map, struct frem_error *err)
