@@ -65,19 +65,44 @@ static void make_tracker(struct checkpoint_job *job)
 		drop_tracker(job, &err);
 }
 
-int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_options *o,
-		       struct progress *progress, struct checkpoint_job **ret,
-		       struct frem_error *err)
+static struct checkpoint_job *make_job(const struct checkpoint_options *o,
+				       struct progress *progress)
 {
-	_cleanup_checkpoint_job_ struct checkpoint_job *job = calloc(1, sizeof(*job));
-	int r;
+	struct checkpoint_job *job = calloc(1, sizeof(*job));
 
 	if (!job)
-		return frem_oom(err);
+		return NULL;
 	job->o = o;
 	job->progress = progress;
 	job->images_fd = -1;
 	snprintf(job->id.name, sizeof(job->id.name), "%s", o->name);
+	return job;
+}
+
+/* The store, and the checkpoint's number in it. */
+static int find_place(const struct cmd_context *c, struct checkpoint_job *job,
+		      struct frem_error *err)
+{
+	int r = checkpoint_open_store(c, &job->store, err);
+
+	if (r < 0)
+		return r;
+	store_set_interrupt(job->store, interrupted);
+	return checkpoint_next(job->store, &job->id, err);
+}
+
+int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_options *o,
+		       struct progress *progress, struct checkpoint_job **ret,
+		       struct frem_error *err)
+{
+	_cleanup_checkpoint_job_ struct checkpoint_job *job = make_job(o, progress);
+	struct utsname uts;
+	int r;
+
+	if (!job)
+		return frem_oom(err);
+	if (uname(&uts) == 0)
+		snprintf(job->kernel, sizeof(job->kernel), "%.127s", uts.release);
 	if (c->store)
 		handover_request_init(&job->claim, o->pid, c->store, o->name);
 	r = process_need_root(err);
@@ -92,15 +117,32 @@ int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_opti
 	if (r == 0)
 		r = rundir_subdir(job->run, "images", &job->images_fd, err);
 	if (r == 0)
-		r = checkpoint_open_store(c, &job->store, err);
-	if (r < 0)
-		return r;
-	store_set_interrupt(job->store, interrupted);
-	r = checkpoint_next(job->store, &job->id, err);
+		r = find_place(c, job, err);
 	if (r < 0)
 		return r;
 	make_tracker(job);
 	r = interrupt_check(err);
+	if (r == 0)
+		*ret = TAKE_PTR(job);
+	return r;
+}
+
+int checkpoint_job_of_image(const struct cmd_context *c, const struct checkpoint_options *o,
+			    int images_fd, struct progress *progress, struct checkpoint_job **ret,
+			    struct frem_error *err)
+{
+	_cleanup_checkpoint_job_ struct checkpoint_job *job = make_job(o, progress);
+	int r;
+
+	if (!job)
+		return frem_oom(err);
+	/* an image says neither */
+	snprintf(job->criu.version, sizeof(job->criu.version), "unknown");
+	snprintf(job->kernel, sizeof(job->kernel), "unknown");
+	job->images_fd = fcntl(images_fd, F_DUPFD_CLOEXEC, 0);
+	if (job->images_fd < 0)
+		return frem_fail(err, FREM_FAILED, errno, "opening the image directory again");
+	r = find_place(c, job, err);
 	if (r == 0)
 		*ret = TAKE_PTR(job);
 	return r;
@@ -305,10 +347,9 @@ static int make_manifest(struct checkpoint_job *job, struct frem_error *err)
 	m->created = time(NULL);
 	snprintf(m->frem_version, sizeof(m->frem_version), "%s", FREM_VERSION);
 	snprintf(m->criu_version, sizeof(m->criu_version), "%s", job->criu.version);
-	if (uname(&uts) == 0) {
-		snprintf(m->kernel, sizeof(m->kernel), "%.127s", uts.release);
+	snprintf(m->kernel, sizeof(m->kernel), "%s", job->kernel);
+	if (uname(&uts) == 0)
 		snprintf(m->arch, sizeof(m->arch), "%.31s", uts.machine);
-	}
 	m->tcp =
 		job->o->tcp == CRIU_TCP_ESTABLISHED ? MANIFEST_TCP_ESTABLISHED : MANIFEST_TCP_CLOSE;
 	m->lazy_pages = job->map->lazy_pages;

@@ -45,6 +45,7 @@ struct checkpoint_job {
 	struct store *store;
 	struct checkpoint_name id;
 	struct criu_program criu;
+	char kernel[128]; /* that the image was dumped on */
 	struct rundir *run;
 	int images_fd;
 	struct handover_request claim;
@@ -68,6 +69,13 @@ struct checkpoint_job {
 int checkpoint_job_new(const struct cmd_context *c, const struct checkpoint_options *o,
 		       struct progress *progress, struct checkpoint_job **ret,
 		       struct frem_error *err);
+/*
+ * The job of an image that is there already, in images_fd, which stays the caller's: only for
+ * checkpoint_job_upload(). Of o, the name and tcp count.
+ */
+int checkpoint_job_of_image(const struct cmd_context *c, const struct checkpoint_options *o,
+			    int images_fd, struct progress *progress, struct checkpoint_job **ret,
+			    struct frem_error *err);
 void checkpoint_job_free(struct checkpoint_job *job);
 /*
  * Has the windows of earlier checkpoints of the program closed, then the CRIU dump; with o->stop

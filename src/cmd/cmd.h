@@ -47,6 +47,8 @@ const struct cmd *cmd_find(const char *name, struct frem_error *err);
 
 int cmd_check(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_checkpoint(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_export(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_import(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_lazy_pages(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_list(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_plan(struct cmd_context *c, int argc, char **argv, struct frem_error *err);

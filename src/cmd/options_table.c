@@ -51,6 +51,14 @@ const struct option_row options_checkpoint[] = {
 	END,
 };
 
+const struct option_row options_import[] = {
+	{OPT_NAME, 0, "name", ARG_NAME, "NAME", NULL,
+	 "the job's name; it becomes the next of NAME@1, NAME@2, ..."},
+	{OPT_TCP, 0, "tcp", ARG_TEXT, "MODE", "close|established",
+	 "connections: close or established (default: as the image says)"},
+	END,
+};
+
 const struct option_row options_lazy_pages[] = {
 	{OPT_IMAGES_DIR, 'D', "images-dir", ARG_DIR, "DIR", NULL, "the image (default: .)"},
 	{OPT_WORK_DIR, 'W', "work-dir", ARG_DIR, "DIR", NULL,

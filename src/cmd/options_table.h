@@ -86,6 +86,7 @@ struct option_row {
 extern const struct option_row options_global[]; /* stand before or after any command */
 extern const struct option_row options_none[];
 extern const struct option_row options_checkpoint[];
+extern const struct option_row options_import[];
 extern const struct option_row options_lazy_pages[]; /* CRIU's other options are not for people */
 extern const struct option_row options_plan[];
 extern const struct option_row options_remove[];
