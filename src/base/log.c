@@ -14,6 +14,12 @@ void log_set_sink(log_sink sink, enum log_level most)
 	log_most = most;
 }
 
+void log_limit(enum log_level most)
+{
+	if (most < log_most)
+		log_most = most;
+}
+
 void log_line(enum log_level level, const char *fmt, ...)
 {
 	char line[1536];

@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "checkpoint_job.h"
+#include "checkpoint.h"
 #include "cmd.h"
 #include "find_checkpoint.h"
 #include "interrupt.h"
@@ -36,7 +36,7 @@ static int parse_pid(const char *text, pid_t *ret, struct frem_error *err)
 	return r;
 }
 
-static int parse_window(const char *text, struct checkpoint_options *o, struct frem_error *err)
+int checkpoint_parse_window(const char *text, struct checkpoint_options *o, struct frem_error *err)
 {
 	uint64_t ms;
 
@@ -72,7 +72,7 @@ static int take_option(const struct option_row *row, const char *value, void *ar
 		o->stop = value != NULL;
 		return 0;
 	case OPT_WINDOW:
-		return parse_window(value, o, err);
+		return checkpoint_parse_window(value, o, err);
 	case OPT_LINK:
 		return frem_context(err, units_parse_rate(value, &o->link, err), "--link");
 	case OPT_TCP:
@@ -113,9 +113,10 @@ static uint64_t window_of(const struct checkpoint_options *o, const struct check
 	return ms > WINDOW_MOST_MS ? WINDOW_MOST_MS : ms;
 }
 
-static void track_window(struct checkpoint_job *job, const struct checkpoint_options *o,
-			 struct progress *progress)
+static void track_window(struct checkpoint_job *job)
 {
+	const struct checkpoint_options *o = job->o;
+	struct progress *progress = job->progress;
 	const char *limit_reason = o->window == WINDOW_AUTO ? "image-arrived" : "asked";
 	struct window_end end = window_wait(job->window, window_of(o, job), limit_reason, progress);
 	struct frem_error err = {0};
@@ -147,6 +148,34 @@ static json_t *result_json(const struct checkpoint_job *job)
 			 "upload_ms", job->upload_ms, "touch", touch_json(job));
 }
 
+int checkpoint_make(struct checkpoint_job *job,
+		    void (*committed)(void *arg, const struct checkpoint_job *job), void *arg,
+		    struct frem_error *err)
+{
+	int r = checkpoint_job_dump(job, err);
+
+	if (r == 0 && !job->o->stop)
+		r = checkpoint_job_upload(job, err);
+	if (r < 0)
+		return r;
+	committed(arg, job);
+	if (job->window)
+		track_window(job);
+	return 0;
+}
+
+/* Said at once: the window may take long. */
+static void say_committed(void *arg, const struct checkpoint_job *job)
+{
+	const struct cmd_context *c = arg;
+
+	if (c->json)
+		return;
+	ui_progress_done();
+	ui_print("%s@%u\n", job->id.name, job->id.seq);
+	fflush(stdout);
+}
+
 static int checkpoint(struct cmd_context *c, const struct checkpoint_options *o,
 		      struct progress *progress, struct frem_error *err)
 {
@@ -154,20 +183,10 @@ static int checkpoint(struct cmd_context *c, const struct checkpoint_options *o,
 	int r = checkpoint_job_new(c, o, progress, &job, err);
 
 	if (r == 0)
-		r = checkpoint_job_dump(job, err);
-	if (r == 0 && !o->stop)
-		r = checkpoint_job_upload(job, err);
-	if (r < 0)
-		return r;
-	if (!c->json) {
-		/* committed: said at once, the window may take long */
-		ui_progress_done();
-		ui_print("%s@%u\n", job->id.name, job->id.seq);
-		fflush(stdout);
-	}
-	if (job->window)
-		track_window(job, o, progress);
-	return c->json ? ui_answer(result_json(job), err) : 0;
+		r = checkpoint_make(job, say_committed, c, err);
+	if (r == 0 && c->json)
+		r = ui_answer(result_json(job), err);
+	return r;
 }
 
 int cmd_checkpoint(struct cmd_context *c, int argc, char **argv, struct frem_error *err)

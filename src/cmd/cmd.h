@@ -54,6 +54,7 @@ int cmd_list(struct cmd_context *c, int argc, char **argv, struct frem_error *er
 int cmd_plan(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_remove(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_run(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_serve(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_show(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 

@@ -116,6 +116,28 @@ const struct option_row options_restart[] = {
 	END,
 };
 
+const struct option_row options_run[] = {
+	{OPT_NAME, 0, "name", ARG_NAME, "NAME", NULL, "the job's name"},
+	{OPT_EVERY, 0, "every", ARG_DURATION, "DUR", NULL,
+	 "the time between checkpoints: 30s, 10m (default: only on SIGUSR1)"},
+	{OPT_KEEP, 0, "keep", ARG_NUMBER, "K", NULL,
+	 "keep the latest K checkpoints (default: all)"},
+	{OPT_CLEAN, 0, "clean", ARG_NONE, NULL, NULL,
+	 "remove all of its checkpoints once it has ended well"},
+	{OPT_CHECKPOINT_ON_TERM, 0, "checkpoint-on-term", ARG_NONE, NULL, NULL,
+	 "on SIGTERM, checkpoint it, end it, and exit with 85"},
+	{OPT_WINDOW, 0, "window", ARG_DURATION, "DUR", "auto|off",
+	 "how long to record touch sets: auto (default), off, or 10s, 2m"},
+	{OPT_LINK, 0, "link", ARG_RATE, "RATE", NULL,
+	 "the rate that a restart can expect, for auto: 7MB/s, 200Mbit/s"},
+	{OPT_RESUME, 0, "resume", ARG_TEXT, "MODE", "now|touch-set|full",
+	 "when it runs after a restart: now (default), touch-set or full"},
+	{OPT_TCP, 0, "tcp", ARG_TEXT, "MODE", "close|established",
+	 "connections: close (default) or established"},
+	{OPT_STATS, 0, "stats", ARG_FILE, "FILE", NULL, "write what it took as JSON"},
+	END,
+};
+
 const struct option_row options_serve[] = {
 	{OPT_ROOT, 0, "root", ARG_DIR, "DIR", NULL, "an existing directory"},
 	{OPT_LISTEN, 0, "listen", ARG_TEXT, "ADDR:PORT", NULL,

@@ -40,12 +40,16 @@ enum option_id {
 	OPT_VERSION,
 
 	OPT_ALL,
+	OPT_CHECKPOINT_ON_TERM,
+	OPT_CLEAN,
 	OPT_DAEMON,
 	OPT_DETACH,
 	OPT_DOWNTIME,
+	OPT_EVERY,
 	OPT_IMAGE,
 	OPT_IMAGES_DIR,
 	OPT_INTERVAL,
+	OPT_KEEP,
 	OPT_LINK,
 	OPT_LISTEN,
 	OPT_LOG_FILE,
@@ -91,6 +95,7 @@ extern const struct option_row options_lazy_pages[]; /* CRIU's other options are
 extern const struct option_row options_plan[];
 extern const struct option_row options_remove[];
 extern const struct option_row options_restart[];
+extern const struct option_row options_run[];
 extern const struct option_row options_serve[];
 
 #endif

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * frem remove: the manifest goes first, and with it the checkpoint; a removal that is cut short
- * leaves what an interrupted upload leaves, and is finished by running it again.
- */
+/* frem remove. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +9,7 @@
 #include "find_checkpoint.h"
 #include "inventory.h"
 #include "options.h"
+#include "removal.h"
 #include "ui.h"
 
 struct removal {
@@ -44,38 +42,10 @@ static int parse_name(const char *text, bool all, struct checkpoint_name *ret,
 	return 0;
 }
 
-static int remove_object(struct store *s, const char *key, struct frem_error *err)
-{
-	int r = store_remove(s, key, err);
-
-	if (r != -ENOENT)
-		return r;
-	frem_error_reset(err); /* somebody else was faster */
-	return 0;
-}
-
-/* Everything under NAME/N/, the manifest first. */
-static int remove_objects(struct store *s, const struct checkpoint_name *id, struct frem_error *err)
-{
-	_cleanup_store_list_ struct store_list *l = NULL;
-	char prefix[NAME_KEY_SIZE], manifest[NAME_KEY_SIZE];
-	int r;
-
-	name_key(id, "", prefix);
-	name_key(id, OBJECT_MANIFEST, manifest);
-	r = store_list(s, prefix, &l, err);
-	if (r == 0)
-		r = remove_object(s, manifest, err);
-	for (size_t i = 0; r == 0 && i < l->n; i++)
-		if (strcmp(l->objects[i].key, manifest) != 0)
-			r = remove_object(s, l->objects[i].key, err);
-	return r;
-}
-
 static int remove_one(struct removal *m, const struct inventory_entry *e, struct frem_error *err)
 {
 	char text[CHECKPOINT_TEXT_SIZE], size[UNITS_SIZE];
-	int r = remove_objects(m->store, &e->id, err);
+	int r = removal_of(m->store, &e->id, err);
 
 	checkpoint_text(&e->id, text);
 	if (r < 0)

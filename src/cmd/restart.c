@@ -28,7 +28,7 @@
 
 #define RECORD_MOST_MS UINT64_C(3600000)
 
-static int parse_mode(const char *text, enum pager_mode *ret, struct frem_error *err)
+int restart_parse_mode(const char *text, enum pager_mode *ret, struct frem_error *err)
 {
 	static const struct {
 		const char *name;
@@ -74,7 +74,7 @@ static int take_option(const struct option_row *row, const char *value, void *ar
 
 	switch (row->id) {
 	case OPT_RESUME:
-		return parse_mode(value, &o->mode, err);
+		return restart_parse_mode(value, &o->mode, err);
 	case OPT_DETACH:
 		o->detach = value != NULL;
 		return 0;

@@ -45,6 +45,8 @@ struct restart_job {
 	int recording_fd;    /* its words; -1: there is none */
 };
 
+/* --resume: now, touch-set or full. Error: FREM_USAGE. */
+int restart_parse_mode(const char *text, enum pager_mode *ret, struct frem_error *err);
 /* Refuses what can be refused at once, then starts the pager. */
 int restart_job_new(const struct restart_options *o, uint64_t started_ns, struct restart_job **ret,
 		    struct frem_error *err);

@@ -31,15 +31,20 @@ void supervise_hold_signals(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+void supervise_signals(sigset_t *ret)
+{
+	sigemptyset(ret);
+	sigaddset(ret, SIGCHLD);
+	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		sigaddset(ret, forwarded[i]);
+}
+
 static int watch_signals(struct frem_error *err)
 {
 	sigset_t set;
 	int fd;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	for (size_t i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
-		sigaddset(&set, forwarded[i]);
+	supervise_signals(&set);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return frem_fail(err, FREM_FAILED, errno, "blocking signals");
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -57,13 +62,18 @@ static void forward_signals(const struct restart_job *job, int fd)
 			kill(job->root, (int)info.ssi_signo);
 }
 
+int supervise_status(int wait_status)
+{
+	return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
+
 static bool job_ended(const struct restart_job *job, int *ret_status)
 {
 	int status;
 
 	if (waitpid(job->root, &status, WNOHANG) != job->root)
 		return false;
-	*ret_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	*ret_status = supervise_status(status);
 	return true;
 }
 
@@ -75,8 +85,8 @@ static void note_stats(const struct restart_job *job, const struct frem_error *f
 		log_warning("statistics: %s, ignoring: the job is not affected", err.text);
 }
 
-/* Takes every event that is there; the statistics are written as soon as all memory is in. */
-static int take_events(struct restart_job *job, struct frem_error *err)
+/* The statistics are written as soon as all memory is in. */
+int supervise_events(struct restart_job *job, struct frem_error *err)
 {
 	bool was_drained = job->drained;
 	int r;
@@ -97,7 +107,7 @@ static int take_events(struct restart_job *job, struct frem_error *err)
  * about to say why; or it is about to find that nobody wants the rest. Where neither comes, other
  * processes of the job live on, and keep their pager.
  */
-static int release_pager(struct restart_job *job, int status, struct frem_error *err)
+int supervise_ended(struct restart_job *job, int status, struct frem_error *err)
 {
 	uint64_t start = clock_ns();
 	int r = 0;
@@ -106,7 +116,7 @@ static int release_pager(struct restart_job *job, int status, struct frem_error 
 		struct pollfd fd = {.fd = pager_event_fd(job->pager), .events = POLLIN};
 
 		poll(&fd, 1, 50);
-		r = take_events(job, err);
+		r = supervise_events(job, err);
 		if (r < 0) {
 			note_stats(job, err);
 			return r;
@@ -138,7 +148,7 @@ int supervise_job(struct restart_job *job, struct frem_error *err)
 		};
 
 		if (job_ended(job, &status)) {
-			r = release_pager(job, status, err);
+			r = supervise_ended(job, status, err);
 			break;
 		}
 		if (poll(fds, 3, -1) < 0 && errno != EINTR) {
@@ -148,7 +158,7 @@ int supervise_job(struct restart_job *job, struct frem_error *err)
 		forward_signals(job, signals);
 		if (fds[2].revents)
 			record_hear(job);
-		r = job->drained ? 0 : take_events(job, err);
+		r = job->drained ? 0 : supervise_events(job, err);
 		if (r < 0) {
 			waitpid(job->root, &status, 0);
 			note_stats(job, err);
@@ -169,10 +179,10 @@ int supervise_drain(struct restart_job *job, struct frem_error *err)
 		if (poll(&fd, 1, 1000) < 0 && errno != EINTR)
 			return frem_fail(err, FREM_FAILED, errno, "waiting for the pager");
 		if (job_ended(job, &status)) {
-			r = release_pager(job, status, err);
+			r = supervise_ended(job, status, err);
 			return r < 0 ? r : 0;
 		}
-		r = take_events(job, err);
+		r = supervise_events(job, err);
 	}
 	if (r < 0)
 		note_stats(job, err);

@@ -18,6 +18,9 @@ typedef void (*log_sink)(enum log_level level, const char *line);
 
 void log_set_sink(log_sink sink, enum log_level most);
 
+/* From now on this process says at most this much: for a helper of which only warnings matter. */
+void log_limit(enum log_level most);
+
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)

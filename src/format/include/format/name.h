@@ -15,6 +15,7 @@
 #define OBJECT_PAGES "pages"
 #define OBJECT_TOUCH "touch"
 #define OBJECT_MANIFEST "manifest"
+#define OBJECT_ENDED "ended" /* a job that frem run followed has ended well: docs/format.md */
 
 /* NAME, or NAME@N; seq is 0 where @N was not given (checkpoints are numbered from 1). */
 struct checkpoint_name {
