@@ -155,41 +155,42 @@ static int decompress(struct frame_codec *c, const void *stored, size_t n, uint8
 	return 0;
 }
 
-static bool has_its_size(const struct frame_payload *p)
-{
-	uint32_t want = frame_payload_raw(p->entry, p->pages);
-
-	return p->n == p->entry->stored && p->n <= want && (p->n == 0) == (want == 0);
-}
-
-bool frame_check(const struct frame_payload *p)
+/* Whether the n bytes are those of the entry. */
+static int check(const struct frame_entry *entry, uint32_t want, const void *stored, size_t n,
+		 struct frem_error *err)
 {
 	uint8_t digest[DIGEST_FRAME_SIZE] = {0}; /* of nothing */
 
-	if (!has_its_size(p))
-		return false;
-	if (p->n > 0)
-		digest_of(p->stored, p->n, digest, sizeof(digest));
-	return digest_equal(digest, p->entry->digest, sizeof(digest));
+	if (n != entry->stored || n > want || (n == 0) != (want == 0))
+		return damaged(err, "payload has the wrong size");
+	if (n > 0)
+		digest_of(stored, n, digest, sizeof(digest));
+	if (!digest_equal(digest, entry->digest, sizeof(digest)))
+		return damaged(err, "digest of the payload does not match");
+	return 0;
 }
 
-int frame_open(struct frame_codec *c, const struct frame_payload *p, void *raw, const uint8_t **ret,
-	       struct frem_error *err)
+int frame_open(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
+	       const void *stored, size_t n, void *raw, const uint8_t **ret, struct frem_error *err)
 {
-	uint32_t want = frame_payload_raw(p->entry, p->pages);
-	int r = 0;
+	uint32_t want;
+	int r;
 
-	if (want == p->pages * PAGE_BYTES && p->n == want) {
-		*ret = p->stored;
+	if (pages < 1 || pages > FRAME_PAGES)
+		return frem_fail(err, FREM_FAILED, EINVAL, "%u pages", pages);
+	want = frame_payload_raw(entry, pages);
+	r = check(entry, want, stored, n, err);
+	if (r == 0 && n == pages * PAGE_BYTES) {
+		*ret = stored;
 		return 0;
 	}
-	if (p->n == want && want > 0)
-		memcpy(raw, p->stored, want);
-	else if (want > 0)
-		r = decompress(c, p->stored, p->n, raw, want, err);
+	if (r == 0 && n == want && n > 0)
+		memcpy(raw, stored, n);
+	else if (r == 0 && n > 0)
+		r = decompress(c, stored, n, raw, want, err);
 	if (r < 0)
 		return r;
-	unpack(raw, p->pages, p->entry->zero_mask, want);
+	unpack(raw, pages, entry->zero_mask, want);
 	*ret = raw;
 	return 0;
 }
@@ -197,17 +198,9 @@ int frame_open(struct frame_codec *c, const struct frame_payload *p, void *raw, 
 static int decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
 		  const void *stored, size_t n, void *raw, struct frem_error *err)
 {
-	struct frame_payload p = {entry, pages, stored, n};
-	const uint8_t *at;
-	int r;
+	const uint8_t *at = NULL;
+	int r = frame_open(c, entry, pages, stored, n, raw, &at, err);
 
-	if (pages < 1 || pages > FRAME_PAGES)
-		return frem_fail(err, FREM_FAILED, EINVAL, "%u pages", pages);
-	if (!has_its_size(&p))
-		return damaged(err, "payload has the wrong size");
-	if (!frame_check(&p))
-		return damaged(err, "digest of the payload does not match");
-	r = frame_open(c, &p, raw, &at, err);
 	if (r == 0 && at != raw)
 		memcpy(raw, at, (size_t)pages * PAGE_BYTES);
 	return r;

@@ -330,47 +330,56 @@ bool deliver_is_of_use(const struct engine *e, const struct item *i, struct batc
 	return is_wanted(e, b);
 }
 
-const struct frame_index *deliver_index(const struct engine *e, enum item_kind kind)
+int opener_init(struct opener *o, struct frem_error *err)
 {
-	return kind == ITEM_PAGES ? e->loaded.index : touch_stream_set(e->touch)->index;
+	int r = frame_codec_new(1, &o->codec, err);
+
+	if (r < 0)
+		return r;
+	o->stored = aligned_alloc(PAGE_BYTES, FRAME_STORED_MAX);
+	o->raw = aligned_alloc(PAGE_BYTES, FRAME_RAW_MAX);
+	return o->stored && o->raw ? 0 : frem_oom(err);
 }
 
-int deliver_stored(const struct engine *e, const struct item *i, void *room,
-		   struct frame_payload *ret, struct frem_error *err)
+void opener_done(struct opener *o)
 {
-	const struct frame_index *x = e->loaded.index;
-	int r;
+	frame_codec_free(o->codec);
+	free(o->stored);
+	free(o->raw);
+}
 
-	ret->stored = i->data;
-	ret->n = i->n;
-	if (!i->unread)
-		return 0;
-	ret->stored = room;
-	ret->n = x->entries[i->frame].stored;
-	r = file_pread_all(e->local_fd, room, ret->n, x->offsets[i->frame]);
+/* A frame of `pages` that is in a file here: reads its stored bytes. */
+static int read_here(const struct engine *e, size_t frame, size_t n, uint8_t *to,
+		     struct frem_error *err)
+{
+	int r = file_pread_all(e->local_fd, to, n, e->loaded.index->offsets[frame]);
+
 	return r < 0 ? frem_fail(err, FREM_STORE, -r, "reading the file") : 0;
 }
 
-/* Without the lock: nothing here is shared. */
-static int decode_unlocked(struct engine *e, const struct item *i, struct batch *b,
-			   struct frem_error *err)
+int deliver_open(const struct engine *e, const struct item *i, struct opener *o, struct batch *b,
+		 struct frem_error *err)
 {
-	const struct frame_index *x = deliver_index(e, i->kind);
-	struct frame_payload p;
-	int r;
+	bool of_pages = i->kind == ITEM_PAGES;
+	const struct touch_set *touch = of_pages ? NULL : touch_stream_set(e->touch);
+	const struct frame_index *x = of_pages ? e->loaded.index : touch->index;
+	const struct frame_entry *entry = &x->entries[i->frame];
+	int r = 0;
 
-	if (e->loaded.local)
-		return local_read(e->loaded.local, i->frame, e->raw, &b->zero, err);
-	r = deliver_stored(e, i, e->stored, &p, err);
-	if (r < 0)
-		return r;
-	b->zero = x->entries[i->frame].zero_mask;
-	if (i->kind == ITEM_PAGES)
-		return frame_decode(e->codec, &x->entries[i->frame], b->n, p.stored, p.n, e->raw,
-				    err);
-	return frame_decode_nth(e->codec, x, i->frame, OBJECT_TOUCH,
-				touch_stream_set(e->touch)->frames_offset, p.stored, p.n, e->raw,
-				err);
+	if (e->loaded.local) { /* an image directory has no digests */
+		b->raw = o->raw;
+		return local_read(e->loaded.local, i->frame, o->raw, &b->zero, err);
+	}
+	if (i->unread)
+		r = read_here(e, i->frame, entry->stored, o->stored, err);
+	if (r == 0)
+		r = frame_open(o->codec, entry, b->n, i->unread ? o->stored : i->data,
+			       i->unread ? entry->stored : i->n, o->raw, &b->raw, err);
+	b->zero = entry->zero_mask;
+	if (r < 0 && touch)
+		frem_context(err, r, "%s: frame %zu at offset %" PRIu64, OBJECT_TOUCH, i->frame,
+			     touch->frames_offset + x->offsets[i->frame]);
+	return r;
 }
 
 static int decode(struct engine *e, const struct item *i, struct batch *b, struct frem_error *err)
@@ -379,7 +388,7 @@ static int decode(struct engine *e, const struct item *i, struct batch *b, struc
 	int r;
 
 	engine_unlock(e);
-	r = decode_unlocked(e, i, b, &why);
+	r = deliver_open(e, i, &e->opener, b, &why);
 	engine_lock(e);
 	deliver_was_read(e, i);
 	if (r < 0 && (e->loaded.local || (why.code != FREM_DAMAGED && why.code != FREM_STORE))) {
@@ -390,7 +399,6 @@ static int decode(struct engine *e, const struct item *i, struct batch *b, struc
 		damaged(e, i, b, &why);
 		return 0;
 	}
-	b->raw = e->raw;
 	return 1;
 }
 

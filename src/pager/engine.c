@@ -209,10 +209,6 @@ static int prepare(struct engine *e, struct frem_error *err)
 	e->keeper_pidfd = (int)syscall(SYS_pidfd_open, e->ends->keeper, 0);
 	if (e->keeper_pidfd < 0 || getppid() != e->ends->keeper)
 		keeper_died(e); /* tasks may be there already, if this is not the first pager */
-	e->raw = aligned_alloc(PAGE_BYTES, FRAME_RAW_MAX);
-	e->stored = malloc(FRAME_STORED_MAX);
-	if (!e->raw || !e->stored)
-		return frem_oom(err);
 	r = watch(e, e->keeper_pidfd, &source_keeper, err);
 	if (r == 0 && e->o->mode != PAGER_FULL)
 		r = resume_open(e, err);
@@ -221,7 +217,7 @@ static int prepare(struct engine *e, struct frem_error *err)
 	if (r == 0)
 		r = watch(e, e->ends->news, &source_news, err);
 	if (r == 0)
-		r = frame_codec_new(1, &e->codec, err);
+		r = opener_init(&e->opener, err);
 	return r;
 }
 
@@ -634,15 +630,13 @@ static void engine_done(struct engine *e)
 	recorder_free(e->recorder);
 	touch_order_free(e->order);
 	loaded_done(&e->loaded);
-	frame_codec_free(e->codec);
+	opener_done(&e->opener);
 	journal_free(e->journal);
 	job_tree_done(&e->tree);
 	free(e->held_pages);
 	free(e->held_touch);
 	free(e->written);
 	free(e->faults);
-	free(e->raw);
-	free(e->stored);
 	cleanup_close(&e->local_fd);
 	pthread_cond_destroy(&e->turn);
 	pthread_mutex_destroy(&e->lock);

@@ -62,6 +62,13 @@ struct batch {
 	bool by_worker;
 };
 
+/* What a thread needs to open frames. */
+struct opener {
+	struct frame_codec *codec;
+	uint8_t *stored; /* room for a payload that is read */
+	uint8_t *raw;	 /* for a decoded frame */
+};
+
 struct engine {
 	const struct pager_options *o;
 	struct wire_shared *shared;
@@ -79,10 +86,7 @@ struct engine {
 
 	struct store *store;
 	struct fetcher *fetcher;
-	/* of the engine's thread */
-	struct frame_codec *codec;
-	uint8_t *raw;	 /* one decoded frame */
-	uint8_t *stored; /* the payload of one */
+	struct opener opener; /* of the engine's thread */
 
 	struct load *load; /* NULL once it is through */
 	struct loaded loaded;
@@ -204,6 +208,9 @@ void faults_look_at_kept(struct engine *e);
 
 /* deliver.c: from stored bytes to pages in place */
 
+int opener_init(struct opener *o, struct frem_error *err);
+void opener_done(struct opener *o);
+
 enum delivered {
 	DELIVERED_ALL,
 	DELIVERED_HELD, /* some member could not take its pages yet */
@@ -215,11 +222,10 @@ int deliver_item(struct engine *e, const struct item *i, struct frem_error *err)
 /* The pages of the item, whether it is of use, and whether it can be used now. */
 bool deliver_is_of_use(const struct engine *e, const struct item *i, struct batch *b,
 		       bool *ret_now);
-/* The index that the item's frame belongs to. */
-const struct frame_index *deliver_index(const struct engine *e, enum item_kind kind);
-/* Its stored bytes, read into room (FRAME_STORED_MAX) if they are not here. Any thread. */
-int deliver_stored(const struct engine *e, const struct item *i, void *room,
-		   struct frame_payload *ret, struct frem_error *err);
+/* Reads what is not here yet, verifies and decodes: b->raw and b->zero. Without the lock, from any
+ * thread; b->raw lasts as long as the item and what is in the opener. */
+int deliver_open(const struct engine *e, const struct item *i, struct opener *o, struct batch *b,
+		 struct frem_error *err);
 /* What is decoded is kept back by the recorder, or injected into all that want it. */
 int deliver_batch(struct engine *e, const struct batch *b, struct frem_error *err);
 /* Injects decoded pages into one address space, or into all that want them. The same results. */

@@ -178,7 +178,8 @@ static void note_touch(struct engine *e, uint64_t page, uint64_t ns)
 static int put_in_place(struct engine *e, struct member *m, struct batch *b, struct frem_error *err)
 {
 	uint64_t last = b->number[b->n - 1];
-	int r = record_file_read(e->recorder->file, b->number[0], last - b->number[0] + 1, e->raw);
+	int r = record_file_read(e->recorder->file, b->number[0], last - b->number[0] + 1,
+				 e->opener.raw);
 
 	if (r < 0)
 		return frem_fail(err, FREM_FAILED, -r, "reading what the recording kept back");
@@ -188,7 +189,7 @@ static int put_in_place(struct engine *e, struct member *m, struct batch *b, str
 int recorder_answer(struct engine *e, struct member *m, uint64_t page, uint64_t ns,
 		    struct frem_error *err)
 {
-	struct batch b = {.n = 1, .zero = is_zero(e, page), .raw = e->raw};
+	struct batch b = {.n = 1, .zero = is_zero(e, page), .raw = e->opener.raw};
 	int r;
 
 	b.number[0] = page;
@@ -275,7 +276,7 @@ static void left_of_frame(const struct engine *e, size_t frame, struct batch *re
 {
 	uint64_t first = (uint64_t)frame * FRAME_PAGES;
 
-	*ret = (struct batch){.raw = e->raw};
+	*ret = (struct batch){.raw = e->opener.raw};
 	for (unsigned i = 0; i < frame_pages(e->loaded.index, frame); i++) {
 		if (!recorder_has(e, first + i) || !engine_page_wanted(e, first + i))
 			continue;

@@ -17,9 +17,7 @@
 struct worker {
 	struct workers *all;
 	pthread_t thread;
-	struct frame_codec *codec;
-	uint8_t *stored;   /* a payload that was read */
-	uint8_t *raw;	   /* a decoded frame */
+	struct opener opener;
 	struct item *item; /* being worked on, or NULL */
 };
 
@@ -68,30 +66,13 @@ static struct item *take_next(struct workers *w, struct batch *b)
 	return NULL;
 }
 
-/* Without the lock. False: what is stored cannot be read, or is not what it should be. */
-static bool read_and_check(struct worker *me, const struct item *i, struct batch *b)
-{
-	const struct engine *e = me->all->e;
-	const struct frame_entry *entry;
-	struct frame_payload p;
-
-	b->raw = me->stored;
-	if (e->loaded.local) /* an image directory has no digests */
-		return local_read(e->loaded.local, i->frame, me->stored, &b->zero, NULL) == 0;
-	entry = &deliver_index(e, i->kind)->entries[i->frame];
-	p = (struct frame_payload){.entry = entry, .pages = b->n};
-	b->zero = entry->zero_mask;
-	return deliver_stored(e, i, me->stored, &p, NULL) == 0 && frame_check(&p) &&
-	       frame_open(me->codec, &p, me->raw, &b->raw, NULL) == 0;
-}
-
 /* Without the lock. Returns whether all that is wanted of the item is in place. */
 static bool bring(struct worker *me, const struct item *i, struct batch *b)
 {
 	struct engine *e = me->all->e;
 	bool all;
 
-	if (!read_and_check(me, i, b))
+	if (deliver_open(e, i, &me->opener, b, NULL) < 0)
 		return false;
 	b->by_worker = true;
 	if (e->o->mode == PAGER_FULL)
@@ -153,13 +134,9 @@ static void *work(void *arg)
 static int start(struct workers *w, struct frem_error *err)
 {
 	struct worker *me = &w->worker[w->n];
-	int r = frame_codec_new(1, &me->codec, err);
+	int r = opener_init(&me->opener, err);
 
 	me->all = w;
-	me->stored = aligned_alloc(PAGE_BYTES, FRAME_STORED_MAX);
-	me->raw = aligned_alloc(PAGE_BYTES, FRAME_RAW_MAX);
-	if (r == 0 && (!me->stored || !me->raw))
-		r = frem_oom(err);
 	if (r == 0)
 		r = -pthread_create(&me->thread, NULL, work, me);
 	if (r == 0) {
@@ -208,11 +185,8 @@ void workers_free(struct workers *w)
 	engine_unlock(w->e);
 	for (unsigned i = 0; i < w->n; i++)
 		pthread_join(w->worker[i].thread, NULL);
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		frame_codec_free(w->worker[i].codec);
-		free(w->worker[i].stored);
-		free(w->worker[i].raw);
-	}
+	for (unsigned i = 0; i < WORKERS_MAX; i++)
+		opener_done(&w->worker[i].opener);
 	item_queue_free(&w->queue);
 	item_queue_free(&w->done);
 	pthread_cond_destroy(&w->work);

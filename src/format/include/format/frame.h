@@ -60,20 +60,12 @@ int frame_encode(struct frame_codec *c, const void *raw, unsigned pages, struct 
 int frame_decode(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
 		 const void *stored, size_t n, void *raw, struct frem_error *err);
 
-/* A payload of which nothing is known yet. */
-struct frame_payload {
-	const struct frame_entry *entry;
-	unsigned pages;
-	const void *stored;
-	size_t n;
-};
-
-/* The two halves of frame_decode(), for whoever can use a payload as it is. Whether it is that of
- * its entry: */
-bool frame_check(const struct frame_payload *p);
-/* The pages of a payload that frame_check() found good. *ret is the payload itself where that holds
- * them as they are, or raw (pages * PAGE_BYTES). */
-int frame_open(struct frame_codec *c, const struct frame_payload *p, void *raw, const uint8_t **ret,
+/*
+ * The same without moving what need not be: *ret is `stored` where that holds the pages as they
+ * are, else raw. `stored` must be memory that nobody else can change: it is looked at twice.
+ */
+int frame_open(struct frame_codec *c, const struct frame_entry *entry, unsigned pages,
+	       const void *stored, size_t n, void *raw, const uint8_t **ret,
 	       struct frem_error *err);
 
 /*
