@@ -259,7 +259,7 @@ static int start_fetching(struct engine *e, struct frem_error *err)
 	return r;
 }
 
-/* What is on this machine the workers read themselves, if there are any. */
+/* What is on this machine is read where it is put in place. */
 static int start_workers(struct engine *e, struct frem_error *err)
 {
 	const struct frame_index *x = e->loaded.index;
@@ -267,13 +267,15 @@ static int start_workers(struct engine *e, struct frem_error *err)
 	uint64_t size;
 	int r = workers_new(e, &e->workers, err);
 
-	if (r < 0 || workers_room(e->workers) == 0)
+	if (r < 0)
 		return r;
 	if (e->store &&
 	    store_open_file(e->store, e->pages_key, &fd, &size, &e->local_source, NULL) == 0 &&
 	    size == x->offsets[x->frames])
 		e->local_fd = take_fd(&fd);
 	e->read_here = e->local_fd >= 0 || e->loaded.local;
+	if (!workers_any(e->workers))
+		return 0;
 	return watch(e, workers_fd(e->workers), &source_workers, err);
 }
 
@@ -287,8 +289,7 @@ static int start_lanes(struct engine *e, struct frem_error *err)
 				  .touch = touch_lane_more,
 				  .arg = e,
 				  .arrived = &e->arrived,
-				  .stats = e->stats,
-				  .local = e->loaded.local != NULL};
+				  .stats = e->stats};
 	size_t frames = e->loaded.index->frames;
 	int r;
 
@@ -441,12 +442,9 @@ static bool touch_over(const struct engine *e)
 	return !e->touch || touch_stream_ended(e->touch);
 }
 
-/* What is fetched before CRIU's word has to be held. To read ahead on this machine of what cannot
- * be used yet gains nothing. */
+/* What is fetched before CRIU's word has to be held. */
 static bool bulk_may_go(const struct engine *e)
 {
-	if (e->loaded.local)
-		return e->finished && TAILQ_EMPTY(&e->held);
 	return e->o->mode == PAGER_FULL || e->finished || e->held_bytes < HELD_EARLY;
 }
 
@@ -467,6 +465,7 @@ static int step_lanes(struct engine *e, struct frem_error *err)
 {
 	int r = 0;
 
+	e->goes_on = false;
 	if (!e->lanes)
 		return 0;
 	if (e->touch && touch_stream_set(e->touch) && !e->order)
@@ -547,17 +546,11 @@ static int least(int a, int b)
 	return a < 0 ? b : b < 0 || a < b ? a : b;
 }
 
-/* Frames that are on this machine are handed out a few at a time: the next ones at once. */
-static bool goes_on(const struct engine *e)
-{
-	return e->loaded.local && !e->read_here && bulk_may_go(e) && !lanes_idle(e->lanes);
-}
-
 static int timeout_of(const struct engine *e)
 {
 	int ms = e->busy ? BUSY_MS : TICK_MS;
 
-	if (goes_on(e) || (e->load && !e->fetcher))
+	if (e->goes_on || (e->load && !e->fetcher))
 		return 0;
 	ms = least(ms, faults_timeout(e));
 	ms = least(ms, recorder_timeout(e));

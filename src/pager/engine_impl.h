@@ -98,7 +98,9 @@ struct engine {
 	struct recorder *recorder; /* NULL: nothing is recorded */
 
 	int local_fd;		      /* `pages`, where it is a file here; -1: it is not */
-	bool read_here;		      /* by the workers: that file, or an image directory */
+	bool read_here;		      /* nothing is fetched but demand: that file is read, or
+					 an image directory */
+	bool goes_on;		      /* no workers: the next frame can be read at once */
 	uint32_t local_source;	      /* the replica that it is, as lanes_take() wants it */
 	size_t local_next, local_end; /* frames taken from the plan */
 	uint64_t local_bytes;	      /* that were read there */
@@ -242,7 +244,7 @@ void deliver_was_good(struct engine *e, const struct item *i);
 
 /* Delivers all that arrived, or hands it to the workers, looking at the events in between. */
 int deliver_arrived(struct engine *e, struct frem_error *err);
-/* The remaining lane of a local store: keeps the workers busy. */
+/* The remaining lane of what is on this machine: keeps the workers busy. */
 int deliver_local(struct engine *e, struct frem_error *err);
 /* An item that is held, has arrived, or waits for a worker is needed now. Returns whether there is
  * one. */

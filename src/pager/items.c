@@ -166,12 +166,19 @@ static bool take_from_plan(struct engine *e)
 	return true;
 }
 
+/* Without workers one frame at a time is read, so that it is not in the way of a fault. */
+static bool takes_more(const struct engine *e)
+{
+	if (e->busy) /* some address space takes nothing just now, and it would have to be held */
+		return false;
+	return workers_any(e->workers) ? workers_room(e->workers) > LOCAL_ROOM
+				       : TAILQ_EMPTY(&e->arrived);
+}
+
 /* What is on this machine is read by the workers, in the order of the plan, some frames ahead. */
 int deliver_local(struct engine *e, struct frem_error *err)
 {
-	/* busy: some address space takes nothing just now, and what is read would have to be held
-	 */
-	while (!e->busy && workers_room(e->workers) > LOCAL_ROOM) {
+	while (takes_more(e)) {
 		struct item *i;
 
 		if (e->local_next == e->local_end && !take_from_plan(e))
@@ -185,7 +192,12 @@ int deliver_local(struct engine *e, struct frem_error *err)
 			return frem_oom(err);
 		e->local_next++;
 		i->unread = true;
-		workers_put(e->workers, i);
+		if (workers_any(e->workers)) {
+			workers_put(e->workers, i);
+		} else {
+			TAILQ_INSERT_TAIL(&e->arrived, i, link);
+			e->goes_on = true;
+		}
 	}
 	return 0;
 }

@@ -11,7 +11,6 @@
 /* Demand fetches at once, each a descriptor of a local store; more faults than that wait for one of
  * them to end. */
 #define DEMAND_MAX 32u
-#define LOCAL_CHUNK (UINT64_C(1) << 20)
 
 /* A fetch of consecutive frames. */
 struct transfer {
@@ -179,7 +178,7 @@ static int collect(struct transfer *t)
 	size_t used = 0;
 
 	while (t->next < t->end) {
-		size_t n = l->o.local ? 0 : l->o.index->entries[t->next].stored;
+		size_t n = l->o.fetcher ? l->o.index->entries[t->next].stored : 0;
 		struct item *i;
 
 		if (t->in.len - used < n)
@@ -237,7 +236,7 @@ static int start(struct lanes *l, size_t first, size_t end, const struct single 
 				    .urgent = s != NULL,
 				    .avoid = s ? s->avoid : 0};
 	/* frames of nothing but zero pages take no bytes */
-	bool here = l->o.local || req.len == 0;
+	bool here = !l->o.fetcher || req.len == 0;
 	int r;
 
 	if (!t)
@@ -352,15 +351,6 @@ static int start_bulk(struct lanes *l, bool bulk, struct frem_error *err)
 	return r < 0 ? r : 0;
 }
 
-/* As much as may be in the way of a fault. */
-static int start_local(struct lanes *l, struct frem_error *err)
-{
-	size_t first, end;
-
-	l->exhausted = !plan_next(l->plan, LOCAL_CHUNK, &first, &end);
-	return l->exhausted ? 0 : start(l, first, end, NULL, err);
-}
-
 bool lanes_take(struct lanes *l, uint64_t bytes, uint32_t source, size_t *ret_first,
 		size_t *ret_end)
 {
@@ -388,11 +378,7 @@ int lanes_step(struct lanes *l, bool bulk, struct frem_error *err)
 		if (!s->busy)
 			r = start_single(l, s, err);
 	}
-	if (r == 0 && !l->o.local)
-		r = start_bulk(l, bulk, err);
-	else if (r == 0 && bulk && !l->exhausted)
-		r = start_local(l, err);
-	return r;
+	return r == 0 && l->o.fetcher ? start_bulk(l, bulk, err) : r;
 }
 
 bool lanes_idle(const struct lanes *l)

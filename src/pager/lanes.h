@@ -22,6 +22,8 @@
 struct lanes;
 
 struct lanes_options {
+	/* NULL: nothing is fetched; what is demanded comes at once, without bytes, for whoever
+	 * reads the frames, and there is no bulk */
 	struct fetcher *fetcher;
 	const char *key;		 /* of the `pages` object */
 	const struct frame_index *index; /* of it */
@@ -31,7 +33,6 @@ struct lanes_options {
 	void *arg;
 	struct item_queue *arrived;
 	struct pager_stats *stats;
-	bool local; /* nothing is fetched: items come without bytes, for whoever reads the frames */
 };
 
 int lanes_new(const struct lanes_options *o, struct lanes **ret, struct frem_error *err);

@@ -194,6 +194,11 @@ void workers_free(struct workers *w)
 	free(w);
 }
 
+bool workers_any(const struct workers *w)
+{
+	return w->n > 0;
+}
+
 size_t workers_room(const struct workers *w)
 {
 	return w->n && w->queued < QUEUE_MAX ? QUEUE_MAX - w->queued : 0;

@@ -26,6 +26,8 @@ struct workers;
 int workers_new(struct engine *e, struct workers **ret, struct frem_error *err);
 /* Ends the threads, without the lock. Items that are left are freed. */
 void workers_free(struct workers *w);
+/* Whether there are threads at all. */
+bool workers_any(const struct workers *w);
 /* How many items may be handed over now. */
 size_t workers_room(const struct workers *w);
 /* Takes an item over. */

@@ -2,6 +2,7 @@
 """`frem lazy-pages` in the place of `criu lazy-pages`, with CRIU itself at the other end."""
 
 import os
+import resource
 import select
 import shutil
 import signal
@@ -17,11 +18,11 @@ from plainimage import Dumped, keep_elsewhere, move_to_parent
 class Served(Dumped):
     """One that frem serves."""
 
-    def serve(self, frem, *options):
+    def serve(self, frem, *options, **popen):
         """Starts the daemon, which listens when this returns."""
         reads, writes = os.pipe()
         command = ("lazy-pages", "-D", self.images, "-W", self.work, "--status-fd", writes)
-        daemon = frem.start(*command, *options, pass_fds=(writes,))
+        daemon = frem.start(*command, *options, pass_fds=(writes,), **popen)
         os.close(writes)
         assert os.read(reads, 2) == b"\0", frem.finish(daemon)
         ended, _, _ = select.select([reads], [], [], 10)
@@ -60,6 +61,23 @@ def test_stands_in(frem, dumped, program):
     assert not result.out and not result.err
     assert "all memory is in" in image.read("work/lazy-pages.log")
     assert not os.path.exists(os.path.join(image.work, "lazy-pages.socket"))
+    image.victim.assert_runs()
+
+
+def without_threads():
+    """Their stacks would be larger than an address space."""
+    resource.setrlimit(resource.RLIMIT_STACK, (1 << 47, resource.RLIM_INFINITY))
+
+
+def test_no_thread_to_be_had(frem, dumped):
+    image = dumped("touch_tenth", 20)
+    options = ("-o", "lazy-pages.log", "-v4")
+    daemon = image.serve(frem, *options, preexec_fn=without_threads)
+    image.restore()
+    assert image.victim.verify() >= image.before
+    finish(frem, daemon)
+    log = image.read("work/lazy-pages.log")
+    assert "only 0 of" in log and "all memory is in" in log
     image.victim.assert_runs()
 
 
