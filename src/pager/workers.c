@@ -12,7 +12,10 @@
 #include "engine_impl.h"
 
 #define WORKERS_MAX 4u
-#define QUEUE_MAX 64u /* 8 MiB of pages: some milliseconds of work */
+/* 32 MiB of pages: some milliseconds of work. The engine is told once that there is less than half
+ * of it left: it should not have to be woken for each item, nor the workers wait for it. */
+#define QUEUE_MAX 256u
+#define QUEUE_LOW (QUEUE_MAX / 2)
 
 struct worker {
 	struct workers *all;
@@ -83,7 +86,7 @@ static bool bring(struct worker *me, const struct item *i, struct batch *b)
 	return all;
 }
 
-static void work_on(struct worker *me, struct item *i, struct batch *b)
+static void work_on(struct worker *me, struct item *i, struct batch *b, bool runs_low)
 {
 	struct workers *w = me->all;
 	bool all;
@@ -91,6 +94,8 @@ static void work_on(struct worker *me, struct item *i, struct batch *b)
 	me->item = i;
 	w->working++;
 	engine_unlock(w->e);
+	if (runs_low)
+		tell_engine(w);
 	all = bring(me, i, b);
 	engine_lock(w->e);
 	deliver_was_read(w->e, i);
@@ -103,7 +108,7 @@ static bool engine_should_look(const struct workers *w)
 {
 	const struct engine *e = w->e;
 
-	return w->tell || w->queued < QUEUE_MAX / 2 || (!e->touched && !e->touch_left);
+	return w->tell || (w->queued == 0 && w->working == 0) || (!e->touched && !e->touch_left);
 }
 
 static void *work(void *arg)
@@ -113,6 +118,7 @@ static void *work(void *arg)
 
 	engine_lock(w->e);
 	while (!w->ending) {
+		size_t queued = w->queued;
 		struct batch b = {0};
 		struct item *i;
 
@@ -122,7 +128,7 @@ static void *work(void *arg)
 		}
 		i = take_next(w, &b);
 		if (i)
-			work_on(me, i, &b);
+			work_on(me, i, &b, queued >= QUEUE_LOW && w->queued < QUEUE_LOW);
 		if (engine_should_look(w))
 			tell_engine(w);
 		w->tell = false;
