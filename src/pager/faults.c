@@ -100,15 +100,20 @@ void faults_look_at_kept(struct engine *e)
 	}
 }
 
-/* Whether the touch lane brings the page sooner than a fetch of its own. */
-static bool comes_in_touch_order(const struct engine *e, uint64_t number, size_t frame)
+/* Whether the touch lane brings the page, in so many bytes. */
+static bool comes_in_touch_order(const struct engine *e, uint64_t number, uint64_t *ret_ahead)
+{
+	uint64_t place;
+
+	return e->order && touch_order_place(e->order, number, &place) &&
+	       touch_stream_is_coming(e->touch, (size_t)(place / FRAME_PAGES), ret_ahead);
+}
+
+/* Whether bytes that come in touch order are here sooner than a fetch of the frame. */
+static bool comes_soon(const struct engine *e, uint64_t ahead, size_t frame)
 {
 	struct fetcher_stats s;
-	uint64_t ahead, place;
 
-	if (!e->order || !touch_order_place(e->order, number, &place) ||
-	    !touch_stream_is_coming(e->touch, (size_t)(place / FRAME_PAGES), &ahead))
-		return false;
 	fetcher_get_stats(e->fetcher, &s);
 	return plan_worth_waiting(ahead, e->loaded.index->entries[frame].stored, &s);
 }
@@ -156,7 +161,7 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 {
 	size_t frame = (size_t)(number / FRAME_PAGES);
 	bool counted = f->counted, late = late_at(e, f) <= clock_ns();
-	uint64_t place;
+	uint64_t place, ahead;
 
 	f->seen = f->counted = true;
 	f->urgent = late;
@@ -174,11 +179,12 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 		f->urgent = true;
 		return 0;
 	}
-	if (!late && comes_in_touch_order(e, number, frame)) {
+	if (!comes_in_touch_order(e, number, &ahead)) {
+		lanes_near(e->lanes, frame);
+	} else if (!late && comes_soon(e, ahead, frame)) {
 		e->stats->prefetched_used += !counted;
 		return 0;
 	}
-	lanes_near(e->lanes, frame);
 	if (!late && lanes_is_coming(e->lanes, frame))
 		return 0;
 	f->urgent = true;
