@@ -16,13 +16,15 @@
 #define TRIES 3
 /* A head larger than this is not held in memory: it is refused. */
 #define HEAD_MAX (UINT64_C(16) << 30)
+/* That of an image of 500 MB, of a program of one process, without its eager pages. */
+#define HEAD_LIKELY (UINT64_C(120) << 10)
 
 /* One object, fetched whole into memory. */
 struct download {
 	struct load *load;
 	const char *object;
 	char key[NAME_KEY_SIZE];
-	uint64_t most;
+	uint64_t most, likely;
 	struct fetch *fetch;
 	struct buffer bytes;
 	unsigned tries;
@@ -79,6 +81,7 @@ static int begin(struct download *d, struct frem_error *err)
 				    .done = on_done,
 				    .arg = d,
 				    .urgent = true,
+				    .likely = d->likely,
 				    .avoid = d->avoid};
 
 	d->bytes.len = 0;
@@ -111,7 +114,8 @@ int load_start(struct fetcher *f, const struct pager_options *o, struct load **r
 	if (!f)
 		return 0;
 	l->manifest = (struct download){.load = l, .object = OBJECT_MANIFEST, .most = MANIFEST_MAX};
-	l->head = (struct download){.load = l, .object = OBJECT_HEAD, .most = HEAD_MAX};
+	l->head = (struct download){
+		.load = l, .object = OBJECT_HEAD, .most = HEAD_MAX, .likely = HEAD_LIKELY};
 	name_key(&o->id, OBJECT_MANIFEST, l->manifest.key);
 	name_key(&o->id, OBJECT_HEAD, l->head.key);
 	r = begin(&l->manifest, err);

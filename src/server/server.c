@@ -16,13 +16,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define CONNECTIONS_MAX 2048U /* a restart uses up to 32 */
+#define CONNECTIONS_MAX 2048U /* a restart uses up to 64 */
 #define IDLE_SECONDS 120U
 /* Holds a request's headers and the chunk of an upload that is handed over at once. */
 #define CONNECTION_MEMORY ((size_t)256 << 10)
 #define THREAD_STACK ((size_t)256 << 10)
 #define STOP_WAIT_MS 3000
-#define BACKLOG 128
+#define BACKLOG 1024 /* of several restarts that begin at once */
 
 __attribute__((format(printf, 2, 0))) static void on_log(void *cls, const char *fmt, va_list ap)
 {

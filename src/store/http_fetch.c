@@ -7,16 +7,6 @@
 
 #include "base/clock.h"
 
-#define PART_LEAST (UINT64_C(64) << 10)
-#define PART_MOST (UINT64_C(4) << 20)
-#define PART_ALIGN UINT64_C(4096)
-/* What is urgent and larger is asked for like bulk. */
-#define SPREAD_MOST (UINT64_C(256) << 10)
-#define STAGGER 16u
-/* Parts asked for before the size of the object is known. */
-#define AHEAD_MOST 24u
-#define AHEAD_URGENT 2u
-
 struct http_lane *fetch_lane(const struct fetch *t)
 {
 	return &t->fetcher->lane[t->req.urgent ? LANE_URGENT : LANE_BULK];
@@ -354,7 +344,7 @@ void fetches_settle(struct http_fetcher *f)
 
 /* ---- asking ---- */
 
-static int part_start(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err)
+int fetch_ask(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err)
 {
 	struct http_lane *lane = fetch_lane(t);
 	struct part *p = calloc(1, sizeof(*p));
@@ -387,103 +377,4 @@ static int part_start(struct fetch *t, struct http_slot *slot, uint64_t len, str
 	if (t->asked == t->end)
 		move_to(t, FETCH_ASKED);
 	return 0;
-}
-
-static unsigned parts_most(const struct http_fetcher *f)
-{
-	return http_slots_bulk_most(f->pace.base_ms, f->pace.full);
-}
-
-/* Of a request under way part has come already, half on average: so the budget is less than as many
- * as there can be. */
-uint64_t fetch_part_size(const struct http_fetcher *f)
-{
-	uint64_t size = pace_budget(&f->pace) * (f->pace.full ? 5 : 4) / 4 / parts_most(f);
-
-	size = (size + PART_ALIGN - 1) & ~(PART_ALIGN - 1);
-	if (size > PART_MOST)
-		return PART_MOST;
-	return size < PART_LEAST ? PART_LEAST : size;
-}
-
-/* How much of t to ask for next, and on which connection; *ret_slot NULL: not now. */
-static int next_part(struct fetch *t, struct http_slot **ret_slot, uint64_t *ret_len,
-		     struct frem_error *err)
-{
-	struct http_fetcher *f = t->fetcher;
-	struct http_lane *lane = fetch_lane(t);
-	uint64_t left = fetch_unasked(t), size = fetch_part_size(f);
-	unsigned ahead = 0;
-	struct part *p;
-
-	*ret_slot = NULL;
-	if (t->asked >= t->limit)
-		return 0;
-	if (t->end == STORE_WHOLE) {
-		left = left < size ? left : size;
-		TAILQ_FOREACH(p, &t->parts, link)
-		ahead++;
-		if (ahead >= (t->req.urgent ? AHEAD_URGENT : AHEAD_MOST))
-			return 0;
-	}
-	*ret_len = left;
-	if (t->req.urgent && left <= SPREAD_MOST)
-		return http_slots_for_urgent(&f->slots, left, f->lane[LANE_BULK].busy > 0,
-					     f->pace.base_ms, ret_slot, ret_len, err);
-	if (!f->pace.full) /* of different sizes, so that they do not all end at once */
-		size = size / 2 + size * (lane->busy % STAGGER) / STAGGER;
-	if (left > size + size / 2)
-		*ret_len = size;
-	return http_slots_for_bulk(&f->slots, lane->busy, parts_most(f), ret_slot, err);
-}
-
-static int pump_lane(struct http_fetcher *f, struct http_lane *lane, struct frem_error *err)
-{
-	uint64_t budget = pace_budget(&f->pace);
-	struct fetch *t, *next;
-
-	for (t = TAILQ_FIRST(&lane->asking); t; t = next) {
-		next = TAILQ_NEXT(t, link);
-		while (t->state == FETCH_ASKING) {
-			struct http_slot *slot;
-			uint64_t len = 0;
-			int r;
-
-			if (lane->in_flight >= budget)
-				return 0;
-			r = next_part(t, &slot, &len, err);
-			if (r == 0 && slot)
-				r = part_start(t, slot, len, err);
-			if (r < 0)
-				return r;
-			if (!slot)
-				break;
-		}
-	}
-	return 0;
-}
-
-/* Whether there is nothing more to ask for. */
-static bool is_dry(const struct http_lane *lane)
-{
-	const struct fetch *t;
-
-	TAILQ_FOREACH(t, &lane->asking, link)
-	if (fetch_unasked(t))
-		return false;
-	return true;
-}
-
-int fetches_pump(struct http_fetcher *f, struct frem_error *err)
-{
-	struct http_lane *bulk = &f->lane[LANE_BULK];
-	int r = 0;
-
-	for (unsigned i = 0; i < N_LANES && r == 0; i++)
-		r = pump_lane(f, &f->lane[i], err);
-	if (bulk->busy == 0 && f->lane[LANE_URGENT].busy == 0)
-		pace_idle(&f->pace);
-	else if (is_dry(bulk) && bulk->in_flight < pace_budget(&f->pace) / 2)
-		pace_short(&f->pace);
-	return r;
 }

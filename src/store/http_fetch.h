@@ -78,10 +78,8 @@ struct http_fetcher {
 struct http_lane *fetch_lane(const struct fetch *t);
 /* Bytes that may be asked for and were not; STORE_WHOLE: nobody knows how many. */
 uint64_t fetch_unasked(const struct fetch *t);
-/* Bytes of one request, now. */
-uint64_t fetch_part_size(const struct http_fetcher *f);
-/* Starts what the lanes' budgets allow. */
-int fetches_pump(struct http_fetcher *f, struct frem_error *err);
+/* Asks for the next len bytes of it. */
+int fetch_ask(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err);
 /* Looks at parts that have ended. */
 void fetches_settle(struct http_fetcher *f);
 /* Takes it out of its list; its parts are abandoned. The caller puts it into another list. */
@@ -89,5 +87,12 @@ void fetch_unlink(struct fetch *t);
 void fetch_free(struct fetch *t);
 /* Frees what was abandoned or cancelled. */
 void fetches_reap(struct http_fetcher *f);
+
+/* ---- http_ask.c: what is asked for next ---- */
+
+/* Bytes of one request, now. */
+uint64_t fetch_part_size(const struct http_fetcher *f);
+/* Starts what the lanes' budgets allow. */
+int fetches_pump(struct http_fetcher *f, struct frem_error *err);
 
 #endif

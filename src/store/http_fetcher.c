@@ -189,7 +189,7 @@ static int http_fetcher_fd(const struct fetcher *base)
 static int http_fetcher_timeout(const struct fetcher *base)
 {
 	const struct http_fetcher *f = (const struct http_fetcher *)base;
-	uint64_t now = clock_ns(), at;
+	uint64_t now = clock_ns(), at, more;
 
 	if (f->fresh || f->ended || !TAILQ_EMPTY(&f->over))
 		return 0;
@@ -202,6 +202,9 @@ static int http_fetcher_timeout(const struct fetcher *base)
 		if (timer && timer < at)
 			at = timer;
 	}
+	more = http_slots_more_at(&f->slots);
+	if (more && more < at)
+		at = more;
 	return at <= now ? 0 : (int)((at - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 }
 

@@ -7,17 +7,13 @@
 
 #include "base/clock.h"
 
-/* While the link's rate is being found, all carry bulk, and grow their windows at the same time. */
 #define BULK_MOST 20u
-#define BULK_START 24u
-/* Without a delay worth the name no window is ever too small, and fewer connections cost less. */
-#define NEAR_MS 2.0
-#define BULK_MOST_NEAR 2u
+#define BULK_FEWER 4u /* in each round from the start to there */
 #define REDIRECTED 2L /* connections kept for one: a server may send us on to another */
 
 int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err)
 {
-	*s = (struct http_slots){.tls = tls};
+	*s = (struct http_slots){.tls = tls, .most = SLOTS_FIRST};
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	return s->epoll_fd < 0 ? frem_fail(err, FREM_FAILED, errno, "preparing transfers") : 0;
 }
@@ -34,6 +30,21 @@ void http_slots_done(struct http_slots *s)
 	s->epoll_fd = -1;
 }
 
+void http_slots_look(struct http_slots *s, double rtt_ms, unsigned bulk_most, uint64_t now)
+{
+	if (rtt_ms > 0)
+		s->most = bulk_most <= BULK_MOST ? SLOTS_FEW : SLOTS_MOST;
+	else if (s->n >= SLOTS_FIRST && now - s->first_ns >= NEAR_MS * NSEC_PER_MSEC)
+		s->most = SLOTS_MOST;
+}
+
+uint64_t http_slots_more_at(const struct http_slots *s)
+{
+	if (s->most > SLOTS_FIRST || s->n < SLOTS_FIRST)
+		return 0;
+	return s->first_ns + (uint64_t)(NEAR_MS * NSEC_PER_MSEC);
+}
+
 static int open_slot(struct http_slots *s, struct http_slot **ret, struct frem_error *err)
 {
 	struct http_slot *t = calloc(1, sizeof(*t));
@@ -46,23 +57,32 @@ static int open_slot(struct http_slots *s, struct http_slot **ret, struct frem_e
 		free(t);
 		return r;
 	}
+	if (s->n == 0)
+		s->first_ns = clock_ns();
 	s->slot[s->n++] = t;
 	*ret = t;
 	return 0;
 }
 
-unsigned http_slots_bulk_most(double rtt_ms, bool full)
+unsigned http_slots_bulk_most(double rtt_ms, bool full, unsigned full_rounds)
 {
+	unsigned fewer = full ? BULK_FEWER * full_rounds : 0;
+
 	if (rtt_ms > 0 && rtt_ms < NEAR_MS)
-		return BULK_MOST_NEAR;
-	return full ? BULK_MOST : BULK_START;
+		return SLOTS_BULK_NEAR;
+	return fewer < SLOTS_BULK_START - BULK_MOST ? SLOTS_BULK_START - fewer : BULK_MOST;
+}
+
+static unsigned in_use(const struct http_slots *s)
+{
+	return s->n < s->most ? s->n : s->most;
 }
 
 static struct http_slot *longest_unused(const struct http_slots *s)
 {
 	struct http_slot *best = NULL;
 
-	for (unsigned i = 0; i < s->n; i++)
+	for (unsigned i = 0; i < in_use(s); i++)
 		if (s->slot[i]->active == 0 && (!best || s->slot[i]->used_ns < best->used_ns))
 			best = s->slot[i];
 	return best;
@@ -75,7 +95,7 @@ int http_slots_for_bulk(struct http_slots *s, unsigned busy, unsigned most, stru
 	if (busy >= most)
 		return 0;
 	*ret = longest_unused(s);
-	if (*ret || s->n == SLOTS_MOST)
+	if (*ret || s->n >= s->most)
 		return 0;
 	return open_slot(s, ret, err);
 }
@@ -89,7 +109,7 @@ int http_slots_for_urgent(struct http_slots *s, uint64_t len, bool warm, double 
 
 	*ret_bytes = len;
 	*ret = NULL;
-	for (unsigned i = 0; i < s->n; i++) {
+	for (unsigned i = 0; i < in_use(s); i++) {
 		struct http_slot *t = s->slot[i];
 
 		if (t->active || !t->used_ns)
@@ -100,13 +120,13 @@ int http_slots_for_urgent(struct http_slots *s, uint64_t len, bool warm, double 
 	}
 	/* a new connection is quicker than one more flight on a cold one, but slower than a warm
 	 * one */
-	room = warm && idle ? idle : idle + SLOTS_MOST - s->n;
+	room = warm && idle ? idle : idle + s->most - in_use(s);
 	if (room == 0)
 		return 0;
 	piece = (len + room - 1) / room;
 	if (piece < SLOT_COLD_BYTES)
 		piece = SLOT_COLD_BYTES;
-	if (rtt_ms >= NEAR_MS && len > piece + piece / 4)
+	if ((rtt_ms <= 0 || rtt_ms >= NEAR_MS) && len > piece + piece / 4)
 		*ret_bytes = piece;
 	*ret = best;
 	return best ? 0 : open_slot(s, ret, err);

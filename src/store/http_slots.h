@@ -18,7 +18,21 @@
 
 #include "http_conn.h"
 
-#define SLOTS_MOST 32u
+/*
+ * Connections at most. A new one brings ten segments in its first round trip, and twice as many in
+ * each that follows: so many at once that a link of 1 to 2 MB in flight is full in the third.
+ */
+#define SLOTS_MOST 64u
+/* What is used of them once the link's rate is known: fewer are kept warm more easily. */
+#define SLOTS_FEW 32u
+/* As many at first: where a handshake is over in NEAR_MS, a few carry as much, and cost less. */
+#define SLOTS_FIRST 16u
+#define NEAR_MS 2.0
+/* Bulk requests at once, while the link's rate is being found: all grow their windows at the same
+ * time. The others are for what is urgent. */
+#define SLOTS_URGENT 8u
+#define SLOTS_BULK_START (SLOTS_MOST - SLOTS_URGENT)
+#define SLOTS_BULK_NEAR 2u
 /* What a new or rested connection brings at once: ten segments (RFC 6928), with the answer's head.
  */
 #define SLOT_COLD_BYTES UINT64_C(12000)
@@ -34,13 +48,20 @@ struct http_slots {
 	bool tls;
 	struct http_slot *slot[SLOTS_MOST];
 	unsigned n;
+	unsigned most;	   /* that are used now, if so many are there */
+	uint64_t first_ns; /* when the first one was opened */
 };
 
 int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err);
 /* Nothing is under way. */
 void http_slots_done(struct http_slots *s);
-/* At most so many bulk requests at once; full: the link's rate is known. */
-unsigned http_slots_bulk_most(double rtt_ms, bool full);
+/* To be called before connections are asked for: how many there may be. rtt_ms 0: not known yet.
+ * bulk_most: of http_slots_bulk_most(). */
+void http_slots_look(struct http_slots *s, double rtt_ms, unsigned bulk_most, uint64_t now);
+/* When http_slots_look() should be called again; 0: there is no need. */
+uint64_t http_slots_more_at(const struct http_slots *s);
+/* At most so many bulk requests at once; full: the link's rate is known, for so many rounds. */
+unsigned http_slots_bulk_most(double rtt_ms, bool full, unsigned full_rounds);
 /* The connection for the next bulk request, where of `most` `busy` are under way. *ret is NULL, and
  * the result 0, where there is none. */
 int http_slots_for_bulk(struct http_slots *s, unsigned busy, unsigned most, struct http_slot **ret,

@@ -6,7 +6,7 @@
 #define BUDGET_LEAST (UINT64_C(64) << 10)
 #define BUDGET_MOST (UINT64_C(256) << 20)
 /* The first guess: connections that have just begun bring little at once, but go on. */
-#define FIRST_RATE 15e6
+#define FIRST_RATE 60e6
 #define FIRST_MOST 4e6
 #define UNKNOWN_MS 200.0
 /* However short the delay: a server reads its disk meanwhile, and we decode. */
@@ -112,6 +112,7 @@ static void close_round(struct pace *p, uint64_t now)
 		p->rounds[p->at] = rate;
 		p->at = (p->at + 1) % PACE_ROUNDS;
 	}
+	p->full_rounds += p->full;
 	if (!p->round_short && p->full)
 		follow_queue(p);
 	else if (!p->round_short)

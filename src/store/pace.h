@@ -26,6 +26,7 @@ struct pace {
 	double round_delay;		   /* the least in it; 0: none was measured */
 	bool round_short;		   /* less was asked for than was allowed */
 	bool full;			   /* the link's rate is found */
+	unsigned full_rounds;		   /* since then */
 	uint64_t total;			   /* bytes until then */
 	double best;			   /* the rate that has to be outgrown until then */
 	unsigned flat;			   /* rounds in which it was not */

@@ -141,6 +141,9 @@ struct fetch_request {
 	/* Nothing behind this offset is asked for until fetcher_allow() moves it; 0: no such
 	 * limit. */
 	uint64_t limit;
+	/* Where len is STORE_WHOLE: so many bytes are probably there, and are asked for at once,
+	 * before the object's size is known; 0: it can be of any size. */
+	uint64_t likely;
 };
 
 /*
