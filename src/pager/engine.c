@@ -287,6 +287,7 @@ static int start_lanes(struct engine *e, struct frem_error *err)
 				  .index = e->loaded.index,
 				  .wanted = engine_frame_wanted,
 				  .touch = touch_lane_more,
+				  .touch_over = touch_lane_over,
 				  .arg = e,
 				  .arrived = &e->arrived,
 				  .stats = e->stats};
@@ -437,11 +438,6 @@ static void step_tick(struct engine *e)
 	members_reap(e);
 }
 
-static bool touch_over(const struct engine *e)
-{
-	return !e->touch || touch_stream_ended(e->touch);
-}
-
 /* What is fetched before CRIU's word has to be held. */
 static bool bulk_may_go(const struct engine *e)
 {
@@ -458,7 +454,7 @@ static bool keeps_up(const struct engine *e)
 /* What is read here is put in place at once, and after the touch set. */
 static bool local_may_go(const struct engine *e)
 {
-	return e->o->mode == PAGER_FULL || (touch_over(e) && e->finished);
+	return e->o->mode == PAGER_FULL || (touch_lane_over(e) && e->finished);
 }
 
 static int step_lanes(struct engine *e, struct frem_error *err)
@@ -506,7 +502,7 @@ static void step_stats(struct engine *e)
 static void step_touched(struct engine *e)
 {
 	if (e->touched || !e->finished || !e->lanes || e->touch_left ||
-	    (!e->order && !touch_over(e)) || e->o->mode == PAGER_FULL)
+	    (!e->order && !touch_lane_over(e)) || e->o->mode == PAGER_FULL)
 		return;
 	e->touched = true;
 	e->stats->touch_set_ms = clock_ms_since(e->shared->started_ns);

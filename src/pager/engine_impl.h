@@ -257,6 +257,8 @@ void deliver_held_all(struct engine *e);
 int touch_lane_known(struct engine *e, struct frem_error *err);
 /* For the lanes: room for one more request of the touch lane. */
 bool touch_lane_more(void *arg, const struct fetcher_stats *s);
+/* Nothing more of it will come. */
+bool touch_lane_over(const void *arg);
 /* Gives back to the remaining lane what the touch lane did not bring in the end. */
 void touch_lane_step(struct engine *e);
 /* A touch frame was dropped unused. */

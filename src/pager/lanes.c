@@ -320,6 +320,18 @@ void lanes_near(struct lanes *l, size_t frame)
 	plan_fault(l->plan, frame);
 }
 
+/*
+ * While bytes of the touch lane are on their way, what is asked for beside them takes a share of
+ * the link from them. So much is left that the link is full until the first answer comes.
+ */
+static bool must_wait(const struct lanes *l, const struct fetcher_stats *s)
+{
+	uint64_t room = fetcher_room(l->o.fetcher);
+
+	return !l->o.touch_over(l->o.arg) &&
+	       (double)(s->budget - room) >= s->rate * s->rtt_ms / 1000;
+}
+
 /* Returns 1, or 0 where there is nothing to start. */
 static int start_one(struct lanes *l, const struct fetcher_stats *s, bool bulk,
 		     struct frem_error *err)
@@ -331,7 +343,7 @@ static int start_one(struct lanes *l, const struct fetcher_stats *s, bool bulk,
 	l->touch_had = !share && l->o.touch(l->o.arg, s);
 	if (l->touch_had)
 		return 1;
-	if (!bulk || l->exhausted)
+	if (!bulk || l->exhausted || (!share && must_wait(l, s)))
 		return 0;
 	l->exhausted = !plan_next(l->plan, s->request, &first, &end);
 	if (l->exhausted)

@@ -30,6 +30,8 @@ struct lanes_options {
 	plan_wanted_fn wanted;
 	/* The touch lane takes room for one request; false: it needs none. */
 	bool (*touch)(void *arg, const struct fetcher_stats *s);
+	/* Whether all of it is here. */
+	bool (*touch_over)(const void *arg);
 	void *arg;
 	struct item_queue *arrived;
 	struct pager_stats *stats;

@@ -46,6 +46,13 @@ bool touch_lane_more(void *arg, const struct fetcher_stats *s)
 	return e->touch && touch_stream_more(e->touch, s);
 }
 
+bool touch_lane_over(const void *arg)
+{
+	const struct engine *e = arg;
+
+	return !e->touch || touch_stream_ended(e->touch);
+}
+
 static void give_back(struct engine *e, uint64_t first, uint64_t end)
 {
 	for (uint64_t i = first; i < end; i++)
