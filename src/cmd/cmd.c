@@ -77,6 +77,7 @@ const struct cmd cmd_table[] = {
 	 "remove checkpoints from a store",
 	 options_remove,
 	 {ARG_CHECKPOINT, ARG_CHECKPOINT}},
+	{"completion", cmd_completion, "", NULL, options_none, {ARG_NONE}},
 	{NULL, NULL, NULL, NULL, NULL, {ARG_NONE}},
 };
 

@@ -33,7 +33,7 @@ struct cmd {
 	const char *name;
 	int (*run)(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 	const char *usage; /* what follows the name */
-	const char *help;  /* one line */
+	const char *help;  /* one line; NULL: not for people */
 	const struct option_row *options;
 	enum argument_kind
 		operands[2]; /* for completion; the last one stands for all that follow */
@@ -47,6 +47,7 @@ const struct cmd *cmd_find(const char *name, struct frem_error *err);
 
 int cmd_check(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_checkpoint(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_completion(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_export(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_import(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_lazy_pages(struct cmd_context *c, int argc, char **argv, struct frem_error *err);

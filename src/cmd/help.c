@@ -9,7 +9,7 @@
 
 #define COLUMN 20 /* where the words of an option begin */
 
-static const char *kind_name(enum argument_kind kind)
+const char *help_kind(enum argument_kind kind)
 {
 	static const char *const names[] = {
 		[ARG_NONE] = "none",	 [ARG_TEXT] = "text",
@@ -57,7 +57,8 @@ static void print_all(void)
 	ui_print("frem: fast restart from a checkpoint over a network\n\n"
 		 "usage: frem [--store URL] [--json] [-v] COMMAND ...\n\ncommands:\n");
 	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
-		ui_print("  %-16s  %s\n", cmd->name, cmd->help);
+		if (cmd->help)
+			ui_print("  %-16s  %s\n", cmd->name, cmd->help);
 	ui_print("\noptions, before or after the command:\n");
 	print_options(options_global);
 	ui_print("\n'frem COMMAND --help' says more about a command.\n");
@@ -93,7 +94,7 @@ static json_t *options_json(const struct option_row *rows)
 
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?, s:o, s:s}", "name",
 						      rows->name, "letter", letter, "kind",
-						      kind_name(rows->kind), "value", rows->value,
+						      help_kind(rows->kind), "value", rows->value,
 						      "words", words_json(rows->words), "help",
 						      rows->help));
 	}
@@ -105,7 +106,7 @@ static json_t *command_json(const struct cmd *cmd)
 	json_t *operands = json_array();
 
 	for (size_t i = 0; i < 2 && cmd->operands[i] != ARG_NONE; i++)
-		json_array_append_new(operands, json_string(kind_name(cmd->operands[i])));
+		json_array_append_new(operands, json_string(help_kind(cmd->operands[i])));
 	return json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", cmd->name, "usage", cmd->usage,
 			 "help", cmd->help, "options", options_json(cmd->options), "operands",
 			 operands);
@@ -116,7 +117,8 @@ static json_t *all_json(void)
 	json_t *commands = json_array();
 
 	for (const struct cmd *cmd = cmd_table; cmd->name; cmd++)
-		json_array_append_new(commands, command_json(cmd));
+		if (cmd->help)
+			json_array_append_new(commands, command_json(cmd));
 	return json_pack("{s:o, s:o}", "commands", commands, "options",
 			 options_json(options_global));
 }
@@ -127,6 +129,8 @@ int help(const char *verb, bool json, struct frem_error *err)
 
 	if (verb && !cmd)
 		return -EINVAL;
+	if (cmd && !cmd->help)
+		cmd = NULL;
 	if (json)
 		return ui_answer(cmd ? command_json(cmd) : all_json(), err);
 	if (cmd)

@@ -6,6 +6,10 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "options_table.h"
+
+/* The name of a kind: "duration". */
+const char *help_kind(enum argument_kind kind);
 
 /* Of one verb, or of the whole (NULL); json: the tables themselves, as the answer. */
 int help(const char *verb, bool json, struct frem_error *err);
