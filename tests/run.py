@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the tests in two lots side by side: those that mostly wait for a slow link, and all others.
+"""Runs the tests in lots side by side, each of which waits more than it computes.
 
-Arguments go to pytest, to both lots alike. The closing line counts the tests of both.
+Arguments go to pytest, to all lots alike. The closing line counts the tests of all.
 """
 
 import os
@@ -12,13 +12,19 @@ import sys
 import tempfile
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
-COMMAND = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", TESTS, *sys.argv[1:]]
+COMMAND = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *sys.argv[1:]]
+SYSTEM = os.path.join(TESTS, "system")
+LOTS = (
+    [SYSTEM, "-m", "not slow_link"],
+    [TESTS, f"--ignore={SYSTEM}"],
+    [SYSTEM, "-m", "slow_link"],
+)
 WORDS = ("passed", "failed", "skipped")
 NO_TESTS = 5  # pytest's exit status where the arguments select none of a lot
 
 
 def start(lot, output):
-    return subprocess.Popen([*COMMAND, "-m", lot], stdout=output, stderr=subprocess.STDOUT)
+    return subprocess.Popen([*COMMAND, *lot], stdout=output, stderr=subprocess.STDOUT)
 
 
 def counts(output):
@@ -50,11 +56,11 @@ def follow(process, output):
 def main():
     # a shell's background command starts with SIGINT ignored, and so would all programs of the tests
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    outputs = [tempfile.NamedTemporaryFile(prefix="frem-test-") for _ in range(2)]
-    lots = [start("slow_link", outputs[0]), start("not slow_link", outputs[1])]
+    outputs = [tempfile.NamedTemporaryFile(prefix="frem-test-") for _ in LOTS]
+    lots = [start(lot, output) for lot, output in zip(LOTS, outputs)]
     try:
-        follow(lots[1], outputs[1])
-        follow(lots[0], outputs[0])
+        for lot, output in zip(lots, outputs):
+            follow(lot, output)
     except KeyboardInterrupt:
         for lot in lots:
             lot.send_signal(signal.SIGINT)

@@ -151,7 +151,7 @@ def test_interrupted_restart_puts_the_log_back(frem, victim, hosts, store_dir, t
     v.assert_runs()
     v.kill()
     old = log.read_bytes()
-    both = hosts(300, 0.02)
+    both = hosts(300, 0.05)
     with lab.Served(store_dir, both.ip_a, both.a) as served:
         there = frem.at(served.url, namespace=both.b)
         process = there.restart("job", "--resume", "touch-set")
