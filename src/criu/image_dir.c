@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "criu/image_dir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -12,102 +11,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "image_names.h"
 
-#define NAMES_MAX 1000000u
 #define COPY_BYTES ((size_t)1 << 20)
 _Static_assert(COPY_BYTES <= HEAD_RUN_MAX, "a run of eager pages must fit its record");
-
-struct names {
-	char **list;
-	size_t n, cap;
-};
-
-static void names_done(struct names *names)
-{
-	for (size_t i = 0; i < names->n; i++)
-		free(names->list[i]);
-	free(names->list);
-}
-
-/* What CRIU leaves beside the image: its logs, statistics, sockets. */
-static int is_image(int dirfd, const char *name, struct frem_error *err)
-{
-	size_t n = strlen(name);
-	struct stat st;
-
-	if (!strcmp(name, ".") || !strcmp(name, "..") || !strncmp(name, "stats-", 6) ||
-	    (n > 4 && !strcmp(name + n - 4, ".log")))
-		return 0;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return frem_fail(err, FREM_FAILED, errno, "image file '%s'", name);
-	if (S_ISSOCK(st.st_mode))
-		return 0;
-	if (!S_ISREG(st.st_mode))
-		return frem_fail(err, FREM_FAILED, 0, "image file '%s': not a regular file", name);
-	return 1;
-}
-
-static int add_name(struct names *names, const char *name)
-{
-	if (names->n == names->cap) {
-		size_t cap = names->cap ? names->cap * 2 : 64;
-		char **more = cap > NAMES_MAX ? NULL : realloc(names->list, cap * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		names->list = more;
-		names->cap = cap;
-	}
-	names->list[names->n] = strdup(name);
-	if (!names->list[names->n])
-		return -ENOMEM;
-	names->n++;
-	return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The image files, sorted, so that the same image always packs to the same bytes. */
-static int read_names(int dirfd, struct names *names, struct frem_error *err)
-{
-	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		r = frem_fail(err, FREM_FAILED, errno, "opening the image directory");
-		if (fd >= 0)
-			close(fd);
-		return r;
-	}
-	while ((entry = readdir(dir))) {
-		r = is_image(dirfd, entry->d_name, err);
-		if (r > 0 && add_name(names, entry->d_name) < 0)
-			r = frem_oom(err);
-		if (r < 0)
-			return r;
-	}
-	if (names->n)
-		qsort(names->list, names->n, sizeof(*names->list), by_name);
-	return 0;
-}
-
-/* "pages-N.img" and its N, exactly as CRIU writes it. */
-static bool is_pages_file(const char *name, uint32_t *ret_id)
-{
-	char again[64];
-	uint32_t id;
-
-	if (strncmp(name, "pages-", 6) != 0)
-		return false;
-	id = (uint32_t)strtoul(name + 6, NULL, 10);
-	snprintf(again, sizeof(again), "pages-%" PRIu32 ".img", id);
-	*ret_id = id;
-	return !strcmp(name, again);
-}
 
 static int pack_run(struct head_writer *w, const char *name, int fd, const struct image_eager *run,
 		    uint8_t *room, struct frem_error *err)
@@ -166,7 +73,7 @@ static int pack_one(struct head_writer *w, int dirfd, const char *name, const st
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return frem_fail(err, FREM_FAILED, errno, "opening image file '%s'", name);
-	if (is_pages_file(name, &id))
+	if (image_is_pages(name, &id))
 		return pack_pages(w, name, id, fd, (uint64_t)st.st_size, map, err);
 	return pack_file(w, name, fd, (uint64_t)st.st_size, err);
 }
@@ -174,7 +81,7 @@ static int pack_one(struct head_writer *w, int dirfd, const char *name, const st
 int image_dir_pack(int dirfd, const struct image_map *map, const struct frame_index *index,
 		   struct buffer *ret, struct frem_error *err)
 {
-	_cleanup_(names_done) struct names names = {0};
+	_cleanup_image_names_ struct image_names names = {0};
 	_cleanup_head_writer_ struct head_writer *w = NULL;
 	int r;
 
@@ -185,7 +92,7 @@ int image_dir_pack(int dirfd, const struct image_map *map, const struct frame_in
 				 map->parent_pages);
 	r = head_writer_new(&w, err);
 	if (r == 0)
-		r = read_names(dirfd, &names, err);
+		r = image_names_read(dirfd, &names, err);
 	for (size_t i = 0; r == 0 && i < names.n; i++)
 		r = pack_one(w, dirfd, names.list[i], map, err);
 	if (r == 0)

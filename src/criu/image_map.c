@@ -12,26 +12,14 @@
 #include "format/frame.h"
 #include "image_file.h"
 #include "images.pb-c.h"
+#include "pagemap.h"
 
-/* Flags of a pagemap entry (criu/include/pagemap.h). */
-#define PE_PARENT 1u
-#define PE_LAZY 2u
-#define PE_PRESENT 4u
 /* States of a task in its core image (compel/include/uapi/task-state.h). */
 #define STATE_ALIVE 1u
 #define STATE_STOPPED 3u
 
 #define TASKS_MAX 65536u
 #define THREADS_MAX (1u << 22) /* PID_MAX_LIMIT of the kernel */
-#define ADDRESS_LIMIT (UINT64_C(1) << 57)
-
-/* One pagemap file while it is read. */
-struct pagemap {
-	struct image_file file;
-	uint64_t next_address; /* entries must not start before it */
-	uint64_t offset;       /* in the pages file */
-	uint32_t pages_id;
-};
 
 static void *grown(void *array, size_t n, size_t *cap, size_t size)
 {
@@ -52,19 +40,20 @@ struct reader {
 	int dirfd;
 	struct image_map *map;
 	size_t cap_tasks, cap_eager, cap_extents;
-	uint64_t total; /* pages of any kind: what bounds them all together */
+	uint64_t budget;	 /* pages of any kind that may still come */
+	struct image_task *task; /* whose map is read; NULL: that of shared memory, never lazy */
 };
 
-static int add_eager(struct reader *rd, const struct pagemap *pm, uint64_t pages,
+static int add_eager(struct reader *rd, uint32_t pages_id, const struct pagemap_entry *e,
 		     struct frem_error *err)
 {
 	struct image_map *m = rd->map;
 	struct image_eager *last = m->n_eager ? &m->eager[m->n_eager - 1] : NULL, *more;
 
-	m->eager_pages += pages;
-	if (last && last->pages_id == pm->pages_id &&
-	    last->file_offset + last->pages * PAGE_BYTES == pm->offset) {
-		last->pages += pages;
+	m->eager_pages += e->pages;
+	if (last && last->pages_id == pages_id &&
+	    last->file_offset + last->pages * PAGE_BYTES == e->offset) {
+		last->pages += e->pages;
 		return 0;
 	}
 	more = grown(m->eager, m->n_eager, &rd->cap_eager, sizeof(*more));
@@ -72,24 +61,24 @@ static int add_eager(struct reader *rd, const struct pagemap *pm, uint64_t pages
 		return frem_oom(err);
 	m->eager = more;
 	m->eager[m->n_eager++] = (struct image_eager){
-		.pages_id = pm->pages_id,
-		.file_offset = pm->offset,
-		.pages = pages,
+		.pages_id = pages_id,
+		.file_offset = e->offset,
+		.pages = e->pages,
 	};
 	return 0;
 }
 
-static int add_lazy(struct reader *rd, struct image_task *t, const struct pagemap *pm,
-		    uint64_t address, uint64_t pages, struct frem_error *err)
+static int add_lazy(struct reader *rd, const struct pagemap_entry *e, struct frem_error *err)
 {
+	struct image_task *t = rd->task;
 	struct image_extent *last = t->n_extents ? &t->extents[t->n_extents - 1] : NULL, *more;
 	uint64_t first = rd->map->lazy_pages;
 
-	rd->map->lazy_pages += pages;
-	t->lazy_pages += pages;
-	if (last && last->address + last->pages * PAGE_BYTES == address &&
-	    last->file_offset + last->pages * PAGE_BYTES == pm->offset) {
-		last->pages += pages;
+	rd->map->lazy_pages += e->pages;
+	t->lazy_pages += e->pages;
+	if (last && last->address + last->pages * PAGE_BYTES == e->address &&
+	    last->file_offset + last->pages * PAGE_BYTES == e->offset) {
+		last->pages += e->pages;
 		return 0;
 	}
 	more = grown(t->extents, t->n_extents, &rd->cap_extents, sizeof(*more));
@@ -97,112 +86,39 @@ static int add_lazy(struct reader *rd, struct image_task *t, const struct pagema
 		return frem_oom(err);
 	t->extents = more;
 	t->extents[t->n_extents++] = (struct image_extent){
-		.address = address,
-		.pages = pages,
+		.address = e->address,
+		.pages = e->pages,
 		.first = first,
-		.file_offset = pm->offset,
+		.file_offset = e->offset,
 	};
 	return 0;
 }
 
-/* Checks one entry and adds its pages; t is NULL for shared memory, which is never lazy. */
-static int take_entry(struct reader *rd, struct image_task *t, struct pagemap *pm,
-		      const ImagePagemap *e, struct frem_error *err)
+static int take_entry(void *arg, uint32_t pages_id, const struct pagemap_entry *e,
+		      struct frem_error *err)
 {
-	uint64_t pages = e->has_nr_pages ? e->nr_pages : e->compat_nr_pages;
-	uint32_t flags = e->has_flags ? e->flags : e->in_parent ? PE_PARENT : PE_PRESENT;
-	int r;
+	struct reader *rd = arg;
 
-	if (!e->has_vaddr || e->vaddr % PAGE_BYTES || e->vaddr < pm->next_address)
-		return image_file_damaged(&pm->file, err,
-					  "an unaligned, unsorted or overlapping range");
-	if (pages == 0 || pages > FRAME_PAGES_LIMIT - rd->total || e->vaddr >= ADDRESS_LIMIT ||
-	    pages > (ADDRESS_LIMIT - e->vaddr) / PAGE_BYTES)
-		return image_file_damaged(&pm->file, err, "a range of impossible size");
-	rd->total += pages;
-	pm->next_address = e->vaddr + pages * PAGE_BYTES;
-	if (flags == PE_PARENT) {
-		rd->map->parent_pages += pages;
+	if (e->flags == PE_PARENT) {
+		rd->map->parent_pages += e->pages;
 		return 0;
 	}
-	if (flags & PE_PARENT)
-		return image_file_damaged(&pm->file, err, "pages that are here and in a parent");
-	if (!(flags & PE_PRESENT))
-		return frem_hint(
-			err, image_file_damaged(&pm->file, err, "pages that are not in the image"),
-			"the memory of a 'criu dump --lazy-pages' is with its page server");
-	r = t && (flags & PE_LAZY) ? add_lazy(rd, t, pm, e->vaddr, pages, err)
-				   : add_eager(rd, pm, pages, err);
-	pm->offset += pages * PAGE_BYTES;
-	return r;
+	return rd->task && (e->flags & PE_LAZY) ? add_lazy(rd, e, err)
+						: add_eager(rd, pages_id, e, err);
 }
 
-static int read_head(struct pagemap *pm, struct frem_error *err)
-{
-	ImagePagemapHead *head;
-	const uint8_t *data = NULL;
-	size_t n = 0;
-	int r = image_file_next(&pm->file, &data, &n, err);
-
-	if (r < 0)
-		return r;
-	head = r ? image_pagemap_head__unpack(NULL, n, data) : NULL;
-	if (!head || !head->has_pages_id) {
-		if (head)
-			image_pagemap_head__free_unpacked(head, NULL);
-		return image_file_damaged(&pm->file, err, "no header");
-	}
-	pm->pages_id = head->pages_id;
-	image_pagemap_head__free_unpacked(head, NULL);
-	return 0;
-}
-
-/* A pages file that is shorter than its map would be read as zeros, or not at all. */
-static int check_pages_file(int dirfd, const struct pagemap *pm, struct frem_error *err)
-{
-	struct stat st;
-	char name[64];
-
-	if (pm->offset == 0)
-		return 0;
-	snprintf(name, sizeof(name), "pages-%" PRIu32 ".img", pm->pages_id);
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return frem_fail(err, FREM_DAMAGED, errno, "image file '%s'", name);
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size < pm->offset)
-		return frem_fail(err, FREM_DAMAGED, 0,
-				 "image file '%s': %" PRIu64 " bytes, but its pagemap has %" PRIu64,
-				 name, (uint64_t)st.st_size, pm->offset);
-	return 0;
-}
-
+/* The map of a task, or, with NULL, of shared memory. */
 static int read_pagemap(struct reader *rd, const char *name, struct image_task *t,
 			struct frem_error *err)
 {
-	struct pagemap pm = {0};
-	const uint8_t *data = NULL;
-	size_t n;
+	uint32_t pages_id = 0;
 	int r;
 
-	r = image_file_read(rd->dirfd, name, IMAGE_MAGIC_PAGEMAP, &pm.file, err);
-	if (r < 0)
-		return r;
-	r = read_head(&pm, err);
+	rd->task = t;
+	r = pagemap_read(rd->dirfd, name, &rd->budget, &pages_id, take_entry, rd, err);
 	if (r == 0 && t)
-		t->pages_id = pm.pages_id;
-	while (r == 0) {
-		ImagePagemap *e;
-
-		r = image_file_next(&pm.file, &data, &n, err);
-		if (r <= 0)
-			break;
-		e = image_pagemap__unpack(NULL, n, data);
-		r = e ? take_entry(rd, t, &pm, e, err)
-		      : image_file_damaged(&pm.file, err, "an unreadable entry");
-		if (e)
-			image_pagemap__free_unpacked(e, NULL);
-	}
-	image_file_done(&pm.file);
-	return r < 0 ? r : check_pages_file(rd->dirfd, &pm, err);
+		t->pages_id = pages_id;
+	return r;
 }
 
 static int read_core(struct reader *rd, struct image_task *t, struct frem_error *err)
@@ -395,7 +311,7 @@ static int check_inventory(int dirfd, struct frem_error *err)
 int image_map_read(int dirfd, struct image_map **ret, struct frem_error *err)
 {
 	_cleanup_image_map_ struct image_map *m = calloc(1, sizeof(*m));
-	struct reader rd = {.dirfd = dirfd, .map = m};
+	struct reader rd = {.dirfd = dirfd, .map = m, .budget = FRAME_PAGES_LIMIT};
 	int r;
 
 	if (!m)

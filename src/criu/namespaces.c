@@ -44,6 +44,26 @@ static struct ids ids_of_criu(int dirfd)
 	return ids;
 }
 
+/* ids-PID.img is the ids message of the core image, which had it before, in a file of its own. */
+static bool ids_from_file(int dirfd, int32_t pid, struct ids *ret)
+{
+	_cleanup_image_file_ struct image_file f = {0};
+	const uint8_t *data;
+	ImageKobjIds *e;
+	char name[64];
+	size_t n;
+
+	snprintf(name, sizeof(name), "ids-%" PRId32 ".img", pid);
+	if (!first_entry(dirfd, name, IMAGE_MAGIC_IDS, &f, &data, &n))
+		return false;
+	e = image_kobj_ids__unpack(NULL, n, data);
+	if (!e)
+		return false;
+	*ret = taken(e);
+	image_kobj_ids__free_unpacked(e, NULL);
+	return true;
+}
+
 static struct ids ids_of_task(int dirfd, int32_t pid)
 {
 	_cleanup_image_file_ struct image_file f = {0};
@@ -53,6 +73,8 @@ static struct ids ids_of_task(int dirfd, int32_t pid)
 	char name[64];
 	size_t n;
 
+	if (ids_from_file(dirfd, pid, &ids))
+		return ids;
 	snprintf(name, sizeof(name), "core-%" PRId32 ".img", pid);
 	if (!first_entry(dirfd, name, IMAGE_MAGIC_CORE, &f, &data, &n))
 		return ids;

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which mappings of a task CRIU restores lazily, by what mm-PID.img says about them. */
+#ifndef FREM_CRIU_IMAGE_VMAS_H
+#define FREM_CRIU_IMAGE_VMAS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct image_vma {
+	uint64_t start, end;
+	bool lazy;
+};
+
+struct image_vmas {
+	struct image_vma *list; /* by address, without overlap */
+	size_t n;
+};
+
+int image_vmas_read(int dirfd, const char *name, struct image_vmas *ret, struct frem_error *err);
+void image_vmas_done(struct image_vmas *v);
+/* The mapping that holds address; NULL. */
+const struct image_vma *image_vmas_find(const struct image_vmas *v, uint64_t address);
+
+#endif
