@@ -126,8 +126,11 @@ def runs(entries):
         place += e[PAGES]
 
 
-def move_to_parent(images, parent):
-    """As if every other run of lazy pages had not changed since an earlier dump."""
+def move_to_parent(images, parent, punched=False):
+    """As if every other run of lazy pages had not changed since an earlier dump.
+
+    punched: the others were in the earlier dump, too, and deduplication has made holes of them.
+    """
     os.mkdir(parent)
     os.symlink(os.path.relpath(parent, images), os.path.join(images, "parent"))
     moved = 0
@@ -140,6 +143,9 @@ def move_to_parent(images, parent):
             to = 1 if e[FLAGS] & LAZY and i % 2 else 0
             maps[to].append(e)
             pages[to].extend(data[place * PAGE : (place + e[PAGES]) * PAGE])
+            if punched and not to and e[FLAGS] & LAZY:
+                maps[1].append(e)
+                pages[1].extend(bytes(e[PAGES] * PAGE))
             if to:
                 maps[0].append({**e, FLAGS: PARENT})
                 moved += e[PAGES]
@@ -157,3 +163,32 @@ def keep_elsewhere(images):
         magic, header, entries = read_pagemap(path)
         entries = [{**e, FLAGS: LAZY} if e[FLAGS] & LAZY else e for e in entries]
         write_pagemap(path, magic, header, entries)
+
+
+def fields(data):
+    """(number, value, where the value's bytes begin and end) of a message of numbers and bytes."""
+    at = 0
+    while at < len(data):
+        key, at = varint(data, at)
+        begin, (value, at) = at, varint(data, at)
+        if key & 7 == 2:
+            begin, at = at, at + value
+            value = data[begin:at]
+        yield key >> 3, value, begin, at
+
+
+def put_in_container(images):
+    """As if CRIU had not been in the mount namespace of the tree, but outside of it."""
+    path = os.path.join(images, "inventory.img")
+    with open(path, "rb") as f:
+        data = bytearray(f.read())
+    entry, ids, mount_namespace = 8, 3, 9
+    for number, value, begin, _ in fields(bytes(data[entry:])):
+        if number != ids:
+            continue
+        for inner, _, at, end in fields(value):
+            if inner == mount_namespace:
+                assert end == at + 1
+                data[entry + begin + at] += 1
+    with open(path, "wb") as f:
+        f.write(data)
