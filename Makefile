@@ -39,13 +39,15 @@ test: build sanitize clang
 demo: build
 	@$(PYTHON) bench/demo.py
 
-# What tracking finds and what it costs, and what restarts cost, in tables: an hour, or some minutes
-# with QUICK=1.
+# What tracking finds and what it costs, what restarts cost, and real programs against all that a user
+# could run instead, in tables: some hours, or minutes with QUICK=1. RESUME=1 goes on with the real
+# programs where a run was interrupted.
 bench: build
 	@scripts/setup $(BUILD)/criu bench
 	@bench/tracking $(if $(QUICK),--quick)
 	@bench/restart $(if $(QUICK),--quick)
 	@bench/pager_kill $(if $(QUICK),--quick)
+	@bench/evaluate $(if $(QUICK),--quick) $(if $(RESUME),--resume)
 
 # The sources that the host's compiler is given, by the very commands it is given: no BPF, nothing
 # generated. Headers are looked at where they are included.

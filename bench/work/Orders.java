@@ -13,9 +13,10 @@ import java.util.Random;
 import java.util.TreeMap;
 
 /**
- * Orders COUNTER MEGABYTES: what orders.py does, on the JVM. Half of the reports go into a history
- * of the newest ones, so that the collector has something to do. The number of reports made is
- * shown in the file COUNTER (8 bytes), which is mapped.
+ * Orders COUNTER MEGABYTES [REPORTS]: what orders.py does, on the JVM. Half of the reports go into a
+ * history of the newest ones, so that the collector has something to do. The number of reports made
+ * is shown in the file COUNTER (8 bytes), which is mapped. It ends after REPORTS of them; a hash of
+ * all of them is printed every hundredth.
  */
 public final class Orders {
 	private static final int ORDERS_EACH = 20;
@@ -75,11 +76,16 @@ public final class Orders {
 		}
 		MessageDigest sha = MessageDigest.getInstance("SHA-256");
 		String[] history = new String[HISTORY];
-		for (long n = 0;; n++) {
+		long last = args.length > 2 ? Long.parseLong(args[2]) : Long.MAX_VALUE;
+		long hash = 0;
+		for (long n = 0; n < last; n++) {
 			String text = report(customers.get((int)(n * STEP % count)), sha);
 			if (n % 2 == 0)
 				history[(int)(n / 2 % HISTORY)] = text;
 			counter.putLong(0, n + 1);
+			hash = hash * 31 + text.hashCode();
+			if (args.length > 2 && n % 100 == 99)
+				System.out.println((n + 1) + " " + hash);
 		}
 	}
 }

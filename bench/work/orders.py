@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""orders.py COUNTER MEGABYTES: reports over the orders of customers, all of them in memory.
+"""orders.py COUNTER MEGABYTES [REPORTS]: reports over the orders of customers, all in memory.
 
 Builds a few hundred MB of ordinary objects, then goes from customer to customer in a fixed
 scattered order, and makes each one's report: sorted, summed up, as JSON, with a digest. The number
-of reports made is shown in the file COUNTER (8 bytes), which is mapped.
+of reports made is shown in the file COUNTER (8 bytes), which is mapped. It ends after REPORTS of them;
+a digest of all of them is printed every hundredth.
 """
 
 import hashlib
@@ -54,11 +55,14 @@ def main():
         f"customer {c}": [Order(c * ORDERS_EACH + i, rng) for i in range(ORDERS_EACH)]
         for c in range(count)
     }
-    reports = 0
-    while True:
-        report(customers[f"customer {reports * STEP % count}"])
+    last = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    reports, digest = 0, hashlib.sha256()
+    while reports != last:
+        digest.update(report(customers[f"customer {reports * STEP % count}"]).encode())
         reports += 1
         struct.pack_into("<Q", counter, 0, reports)
+        if last and reports % 100 == 0:
+            print(reports, digest.hexdigest(), flush=True)
 
 
 main()

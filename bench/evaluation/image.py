@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One image of a program, taken at its checkpoint point, in all the forms in which it is restarted, and
+what an undisturbed run of the program does from there."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import lab
+from job import END_SECONDS, WORK_SECONDS, Curve, Frozen, Job, digest_of, work_by
+
+PARTS = os.path.join(lab.BUILD, "bench", "parts")
+NAME = "job@1"
+
+
+@dataclasses.dataclass
+class Undisturbed:
+    """A run without a checkpoint; seconds are from the checkpoint point on."""
+
+    digest: str
+    seconds: float  # until its end
+    work: float  # user processor time until then
+    works: dict  # {seconds: user processor time}
+    samples: list
+
+
+def run_undisturbed(program, directory):
+    with Job(program, directory) as job:
+        with Curve(job.pid) as curve:
+            job.wait_for_point()
+            point = time.monotonic() - curve.zero
+            job.wait_for_end()
+            end = time.monotonic() - curve.zero
+        samples = curve.since(point)
+        works = {s: work_by(samples, s) for s in WORK_SECONDS if s < end - point}
+        return Undisturbed(digest_of(program, directory), end - point, samples[-1][1], works, samples)
+
+
+def frem(*arguments):
+    """frem's answer; what it says on failure is the reason of a row."""
+    command = [lab.FREM, "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=END_SECONDS)
+    if done.returncode:
+        raise lab.LabError(done.stderr.strip().replace("\n", " | ")[-500:])
+    return json.loads(done.stdout)
+
+
+def parts(*arguments):
+    done = subprocess.run([PARTS, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise lab.LabError(done.stderr.strip())
+    return done.stdout
+
+
+class Image:
+    """A checkpoint of a program in `work`, compressed, raw, and as a plain image directory. The tracked
+    program has run to its end, or was ended with the window."""
+
+    name = NAME
+
+    def __init__(self, program, directory, work, link_rate):
+        self.program, self.directory, self.work = program, directory, work
+        with Job(program, directory) as job:
+            self.pid = job.pid
+            job.wait_for_point()
+            with Frozen(job.pid, directory) as self.frozen:
+                frem(
+                    *("--store", self.store("zstd"), "checkpoint", "--pid", job.pid),
+                    *("--name", NAME.partition("@")[0], "--link", f"{link_rate}MB/s"),
+                )
+        self.shown = frem("--store", self.store("zstd"), "show", NAME)
+        if not self.shown["touch"]:
+            raise lab.LabError("the checkpoint has no touch set")
+        if self.frozen.sizes is None:
+            raise lab.LabError("the dump was over before it was seen")
+        os.makedirs(self.at("raw"))
+        parts("raw", self.at("zstd"), self.at("raw"))
+        self.images = os.path.join(work, "images")
+        frem("--store", self.store("zstd"), "export", NAME, self.images)
+
+    def store(self, encoding):
+        path = os.path.join(self.work, f"store-{encoding}")
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def at(self, encoding):
+        return os.path.join(self.store(encoding), *NAME.split("@"))
+
+    def stored(self, encoding, *names):
+        return sum(os.path.getsize(os.path.join(self.at(encoding), n)) for n in names)
+
+    def digest(self):
+        return digest_of(self.program, self.directory)
+
+    def trace(self):
+        """What a restart touches first and when, exactly: every page is kept back until the program
+        asks for it. [(user seconds at the latest, pages, bytes raw, bytes zstd)]"""
+        store = self.store("trace")
+        os.makedirs(self.at("trace"))
+        for name in ("pages", "head", "manifest"):
+            os.link(os.path.join(self.at("zstd"), name), os.path.join(self.at("trace"), name))
+        self.frozen.put_back()
+        command = [lab.FREM, "--store", store, "restart", NAME, "--record", f"{END_SECONDS}s"]
+        log = os.path.join(self.work, "trace.log")
+        began = time.monotonic()
+        with open(log, "wb") as f, Curve(self.pid, began) as curve:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=f, stderr=f)
+            try:
+                process.wait(END_SECONDS)
+            finally:
+                if self.pid in lab.processes():
+                    lab.kill_tree(self.pid)
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+        touch = os.path.join(self.at("trace"), "touch")
+        lab.wait_until("the recording", lambda: os.path.exists(touch), 60)
+        return self._by_work(parts("trace", self.at("trace")), curve)
+
+    def _by_work(self, trace, curve):
+        """The recorded times count from when the program ran again: as user time then, since a
+        restarted program that waits for each page gets less far in the same time."""
+        samples = curve.since(curve.times[0]) if curve.times else []
+        found, at, work = [], 0, 0.0
+        for line in trace.splitlines():
+            ms, pages, stored = map(int, line.split())
+            while at < len(samples) and samples[at][0] * 1e3 <= ms:
+                work = samples[at][1]
+                at += 1
+            found.append((work, pages, stored))
+        return found
+
+    def forget(self):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.work)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The raw results: a CSV file a program, one measure a line, written at once when the program is through.
+
+    program,link,contender,measure,value
+
+Link and contender are empty where a measure has nothing to do with them. Times are seconds, sizes bytes.
+The measure `failed` has the reason as its value.
+"""
+
+import csv
+import os
+
+FIELDS = ("program", "link", "contender", "measure", "value")
+
+
+class Records:
+    """The measures of one program, or of all."""
+
+    def __init__(self, program=None):
+        self.program = program
+        self.rows = []
+
+    def add(self, measures, link="", contender=""):
+        """None is not known, and left out."""
+        for measure, value in measures.items():
+            if value is not None:
+                text = f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+                self.rows.append((self.program, link, contender, measure, str(text)))
+
+    def save(self, directory):
+        os.makedirs(directory, exist_ok=True)
+        path = os.path.join(directory, f"{self.program}.csv")
+        with open(path + ".new", "w", encoding="utf-8", newline="") as f:
+            writer = csv.writer(f, lineterminator="\n")
+            writer.writerow(FIELDS)
+            writer.writerows(self.rows)
+        os.replace(path + ".new", path)
+
+    @classmethod
+    def load(cls, directory):
+        """Of all programs that are there."""
+        found = cls()
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+            if name.endswith(".csv"):
+                with open(os.path.join(directory, name), encoding="utf-8", newline="") as f:
+                    found.rows += [tuple(row[k] for k in FIELDS) for row in csv.DictReader(f)]
+        return found
+
+    def programs(self):
+        return list(dict.fromkeys(row[0] for row in self.rows))
+
+    def text(self, program, measure, link="", contender=""):
+        wanted = (program, link, contender, measure)
+        return next((row[4] for row in self.rows if row[:4] == wanted), None)
+
+    def get(self, program, measure, link="", contender=""):
+        """A number, or None."""
+        value = self.text(program, measure, link, contender)
+        return None if value is None else float(value)
+
+    def all(self, measure):
+        """[(program, link, contender, value)] of a measure, wherever it is."""
+        return [(*row[:3], row[4]) for row in self.rows if row[3] == measure]

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The evaluation's own tools and its arithmetic."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fremtest import USAGE
+from lab import BUILD, ROOT
+
+sys.path.append(os.path.join(ROOT, "bench", "evaluation"))
+import measure  # noqa: E402
+from records import Records  # noqa: E402
+
+PARTS = os.path.join(BUILD, "bench", "parts")
+
+
+def parts(*arguments):
+    done = subprocess.run([PARTS, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_raw_frames_are_the_same_image(frem, store_dir, tmp_path, victim):
+    """They restart the same program, with the same touch set."""
+    v = victim("touch_tenth", 60)
+    at = frem.at(store_dir)
+    at.checkpoint(v, "job", "--window", "1s")
+    v.kill()
+    raw = tmp_path / "raw" / "job" / "1"
+    raw.mkdir(parents=True)
+    there = os.path.join(store_dir, "job", "1")
+    parts("raw", there, raw)
+
+    def size(directory, name):
+        return os.path.getsize(os.path.join(directory, name))
+
+    shown = at.json("show", "job@1")
+    plain = frem.at(str(raw.parent.parent)).json("show", "job@1")
+    assert plain["lazy_pages"] == shown["lazy_pages"]
+    assert plain["touch"]["curve"] == shown["touch"]["curve"]
+    assert size(raw, "pages") >= size(there, "pages")
+    assert size(raw, "pages") % 4096 == 0
+    trace = [tuple(map(int, line.split())) for line in parts("trace", raw).splitlines()]
+    assert trace == sorted(trace) and trace[-1][1] == shown["touch"]["pages"]
+    assert size(raw, "touch") > trace[-1][2] > 0.9 * 4096 * shown["touch"]["pages"]
+    process = frem.at(str(raw.parent.parent)).restart("job@1")
+    v.restarted(process)
+    v.verify()
+    v.kill()
+    frem.finish(process)
+
+
+def test_parts_of_nothing(tmp_path):
+    done = subprocess.run([PARTS, "trace", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("parts: reading '")
+    assert subprocess.run([PARTS, "raw"], capture_output=True, check=False).returncode == 2
+
+
+def test_lower_bound():
+    """200 ms, 1 MB/s: 0.4 s until data flows, 0.1 s for the head."""
+    link, even = (200, 1), [(s / 10, s / 10) for s in range(101)]
+    assert measure.bound([], even, link, 100_000, 1.0) == pytest.approx(1.5)
+    # 2 MB needed at once: nothing can be done before they are there
+    assert measure.bound([(0, 2_000_000)], even, link, 100_000, 1.0) == pytest.approx(3.5)
+    # the second MB is only needed after 1 s of work, by which it has arrived
+    spread = [(0, 1_000_000), (1.0, 2_000_000)]
+    assert measure.bound(spread, even, link, 100_000, 2.0) == pytest.approx(3.5)
+    # what is touched later does not count
+    assert measure.bound([(5.0, 50_000_000)], even, link, 100_000, 1.0) == pytest.approx(1.5)
+    assert measure.bound([(5.0, 50_000_000)], even, link, 100_000, 6.0) == pytest.approx(51.5)
+
+
+def test_records_are_read_as_they_were_written(tmp_path):
+    one = Records("xz")
+    one.add({"image": 123456789, "undisturbed": 12.5, "drained": None})
+    one.add({"failed": "because, of \"this\""}, "SLOW", "criu-raw")
+    one.save(tmp_path)
+    found = Records.load(tmp_path)
+    assert found.programs() == ["xz"]
+    assert found.get("xz", "image") == 123456789 and found.get("xz", "undisturbed") == 12.5
+    assert found.get("xz", "drained") is None
+    assert found.all("failed") == [("xz", "SLOW", "criu-raw", "because, of \"this\"")]
+    assert os.listdir(tmp_path) == ["xz.csv"]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["tetris"], "no such program: tetris"),
+        (["--contender", "magic"], "no such contender: magic"),
+        (["--link", "MOON"], "MOON"),
+    ],
+)
+def test_bad_arguments(arguments, words):
+    command = [os.path.join(ROOT, "bench", "evaluate"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == USAGE and words in done.stderr
