@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import threading
 import time
@@ -100,9 +99,9 @@ def measure_both(hosts, asked):
 
 
 def as_asked(asked, found):
-    # the first connection also waits for the route; the median is what a program sees
+    # the first connection also waits for the route, and a busy machine can only add to a round trip
     return all(
-        statistics.median(found[name]["rtt"]) == pytest.approx(rtt, rel=TOLERANCE)
+        min(found[name]["rtt"]) == pytest.approx(rtt, rel=TOLERANCE)
         and found[name]["rate"] == pytest.approx(rate, rel=TOLERANCE)
         for name, (rtt, rate, _) in asked.items()
     )
