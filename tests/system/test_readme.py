@@ -6,6 +6,7 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
 
 import fremtest
 from fremtest import wait_until
@@ -18,13 +19,13 @@ def readme():
         return f.read()
 
 
-def quick_start(replacements):
-    """The command lines of the quick start, each as a list, with this test's own values."""
-    block = re.search(r"## Quick start\n+```\n(.*?)```", readme(), re.S).group(1)
+def quick_start(n, replacements):
+    """The command lines of the quick start's n-th block, with this test's own values."""
+    block = re.findall(r"```\n(.*?)```", readme().partition("## Quick start\n")[2], re.S)[n]
     for old, new in replacements.items():
         assert old in block, f"the quick start no longer says {old}"
         block = block.replace(old, new)
-    return [shlex.split(line, comments=True) for line in block.splitlines() if line.strip()]
+    return [line for line in block.splitlines() if line.strip()]
 
 
 def free_port():
@@ -37,15 +38,46 @@ def answers(port):
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_quick_start(frem, victim, store_dir):
+def test_quick_start(frem, store_dir, tmp_path):
+    """The last line is killed and typed again; make is what has built the program that is tested."""
+    make, *others, run = quick_start(
+        0,
+        {
+            "/srv/frem": store_dir,
+            "$PWD/build": fremtest.BUILD,
+            "--every 2s": "--every 0.3s",
+            "sleep 1": "sleep 0.1",
+        },
+    )
+    assert make.split()[0] == "make" and len(others) == 3
+    shell = ["bash", "-ec", "\n".join([*others, "exec " + run])]
+    environment = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "start_new_session": True}
+    first = subprocess.Popen(shell, cwd=tmp_path, **environment)
+    frem.running.append(first)
+    wait_until("a checkpoint", lambda: os.path.exists(f"{store_dir}/count/1/manifest"), 30)
+    first.kill()
+    counted = numbers(first.communicate()[0])
+    second = subprocess.Popen(shell, cwd=tmp_path, **environment)
+    frem.running.append(second)
+    wait_until("it goes on", lambda: b"goes on from checkpoint count@" in second.stderr.readline(), 30)
+    out = second.stdout.readline()
+    second.terminate()
+    out += second.communicate()[0]
+    assert counted[0] == 1 < numbers(out)[0] <= counted[-1] + 1, (counted, out)
+
+
+def numbers(output):
+    """The lines that are nothing but a number."""
+    return [int(n) for n in re.findall(rb"^(\d+)$", output, re.M)]
+
+
+def test_by_hand(frem, victim, store_dir):
     v = victim("touch_tenth", 20)
     port = free_port()
-    lines = quick_start(
-        {"4711": str(v.pid), "/srv/frem": store_dir, "127.0.0.1:7070": f"127.0.0.1:{port}"}
-    )
-    made, serve, export, checkpoint, restart = lines
-    assert made[:2] == ["make", "&&"]
-    assert all(line[0] == "build/frem" for line in (serve, checkpoint, restart))
+    replaced = {"4711": str(v.pid), "/srv/frem": store_dir, "127.0.0.1:7070": f"127.0.0.1:{port}"}
+    lines = [shlex.split(line, comments=True) for line in quick_start(1, replaced)]
+    serve, export, checkpoint, restart = lines
+    assert all(line[0] == "frem" for line in (serve, checkpoint, restart))
     name, _, url = export[1].partition("=")
     assert (export[0], name) == ("export", "FREM_STORE")
 
