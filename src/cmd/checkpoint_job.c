@@ -182,6 +182,8 @@ static int on_dumped(void *arg, const pid_t *pids, size_t n, struct frem_error *
 	struct checkpoint_job *job = arg;
 	int r = interrupt_check(err);
 
+	if (r == 0 && job->o->frozen)
+		r = job->o->frozen(job->o->frozen_arg, job->images_fd, err);
 	if (r < 0)
 		return r;
 	if (job->o->stop)

@@ -37,6 +37,9 @@ struct checkpoint_options {
 	uint64_t window_ms; /* WINDOW_FIXED */
 	uint64_t link;	    /* bytes a second, 0: as measured while uploading */
 	enum criu_tcp tcp;
+	/* NULL, or what is to be added to the image while the tasks are frozen */
+	int (*frozen)(void *arg, int images_fd, struct frem_error *err);
+	void *frozen_arg;
 };
 
 struct checkpoint_job {

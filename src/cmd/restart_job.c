@@ -176,6 +176,8 @@ static int prepare_world(struct restart_job *job, struct frem_error *err)
 		r = image_world_restorable(job->images_fd, map, err);
 	if (r == 0)
 		r = image_pids_free(job->images_fd, map, err);
+	if (r == 0 && job->o->prepare)
+		r = job->o->prepare(job->o->prepare_arg, job->images_fd, err);
 	if (r < 0)
 		return r;
 	checkpoint_text(&job->id, suffix);

@@ -26,6 +26,9 @@ struct restart_options {
 	const char *stats; /* file, or NULL */
 	bool tcp_given;
 	enum criu_tcp tcp; /* where it was given; else as the checkpoint says */
+	/* NULL, or what is to be done to the image and its files before these are rolled back */
+	int (*prepare)(void *arg, int images_fd, struct frem_error *err);
+	void *prepare_arg;
 };
 
 struct restart_job {

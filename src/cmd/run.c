@@ -305,7 +305,7 @@ static int inside(void *arg, struct frem_error *err)
 
 	if (r < 0)
 		return r;
-	run_streams_reopen();
+	run_streams_reopen(run->outputs);
 	let_signals_interrupt();
 	r = interrupt_explain(follow(run, err), err);
 	if (r == -EINTR && run->latest && run->o->checkpoint_on_term &&

@@ -17,6 +17,7 @@
 #include "checkpoint_job.h"
 #include "cmd.h"
 #include "restart_job.h"
+#include "run_streams.h"
 
 /* Checkpointed and stopped on SIGTERM: what HTCondor expects of a job that does so by itself. */
 #define RUN_STOPPED 85
@@ -53,8 +54,10 @@ struct run_totals {
 struct run {
 	const struct run_options *o;
 	uint64_t started_ns;
-	struct rundir *dir;	     /* outside of the namespace, for all run directories inside */
-	sigset_t mask;		     /* of signals, as frem was given it: the job's */
+	struct rundir *dir; /* outside of the namespace, for all run directories inside */
+	sigset_t mask;	    /* of signals, as frem was given it: the job's */
+	struct run_output outputs[RUN_OUTPUTS];
+	bool too_long_said;	     /* that an output is too long to be kept in checkpoints */
 	char **environment;	     /* likewise */
 	struct restart_job *restart; /* NULL: the job was started from the beginning */
 	struct restart_options restart_options; /* its own */

@@ -18,6 +18,7 @@
 #include "interrupt.h"
 #include "run.h"
 #include "run_orphans.h"
+#include "run_outputs.h"
 #include "run_store.h"
 #include "supervise.h"
 
@@ -27,6 +28,7 @@ struct report {
 	uint32_t seq;
 	double frozen_ms, upload_ms;
 	uint64_t stored_bytes;
+	bool output_too_long;
 };
 
 /* ---- the process ---- */
@@ -34,6 +36,7 @@ struct report {
 struct making {
 	struct run *run;
 	int fd;
+	bool output_too_long;
 };
 
 static void prune(const struct run *run, const struct checkpoint_job *job)
@@ -52,10 +55,18 @@ static void on_committed(void *arg, const struct checkpoint_job *job)
 		.frozen_ms = job->frozen_ms,
 		.upload_ms = job->upload_ms,
 		.stored_bytes = checkpoint_job_stored_bytes(job),
+		.output_too_long = m->output_too_long,
 	};
 
 	file_write_all(m->fd, &report, sizeof(report));
 	prune(m->run, job);
+}
+
+static int on_frozen(void *arg, int images_fd, struct frem_error *err)
+{
+	struct making *m = arg;
+
+	return run_outputs_keep(m->run->outputs, images_fd, &m->output_too_long, err);
 }
 
 static int make_checkpoint(struct making *m, const struct checkpoint_options *o,
@@ -86,6 +97,8 @@ static _Noreturn void be_attempt(struct run *run, bool stop, int fd)
 	o.pid = run->root;
 	o.name = run->o->name;
 	o.stop = stop;
+	o.frozen = on_frozen;
+	o.frozen_arg = &m;
 	report.result = make_checkpoint(&m, &o, &report.err);
 	if (report.result < 0)
 		file_write_all(fd, &report, sizeof(report));
@@ -145,6 +158,11 @@ static void count(struct run *run, const struct report *report)
 	if (report->frozen_ms > t->frozen_most_ms)
 		t->frozen_most_ms = report->frozen_ms;
 	run->latest = report->seq;
+	if (report->output_too_long && !run->too_long_said)
+		log_warning("the output of '%s' is too long now to be kept in checkpoints, "
+			    "ignoring: a later run has to be given the file as it is ('>>')",
+			    run->o->name);
+	run->too_long_said |= report->output_too_long;
 	log_info("checkpoint %s@%u: stopped for %.0f ms, stored in %.0f ms", run->o->name,
 		 report->seq, report->frozen_ms, report->upload_ms);
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "run.h"
 #include "run_namespace.h"
+#include "run_outputs.h"
 #include "ui.h"
 
 /* The job's pids are above all that a restart in a young namespace takes for itself; the kernel,
@@ -61,6 +62,8 @@ int run_restart(struct run *run, uint32_t seq, struct frem_error *err)
 	o.cmd = run->o->cmd;
 	snprintf(o.id.name, sizeof(o.id.name), "%s", run->o->name);
 	o.id.seq = seq;
+	o.prepare = run_outputs_give_back;
+	o.prepare_arg = run->outputs;
 	run->restart_options = o; /* the job refers to them */
 	r = restart_job_new(&run->restart_options, run->started_ns, &job, err);
 	if (r == 0)

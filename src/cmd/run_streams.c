@@ -98,12 +98,24 @@ static void append_only(int fd)
 		fcntl(fd, F_SETFL, flags | O_APPEND);
 }
 
-void run_streams_reopen(void)
+static void look_at_outputs(struct run_output ret[RUN_OUTPUTS])
+{
+	for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++) {
+		struct stat st;
+
+		ret[fd].is_file = is_regular(fd, &st);
+		ret[fd].was_empty = ret[fd].is_file && st.st_size == 0;
+		ret[fd].appends = (fcntl(fd, F_GETFL) & O_APPEND) != 0;
+	}
+}
+
+void run_streams_reopen(struct run_output ret[RUN_OUTPUTS])
 {
 	struct reopening r = {.n = 0};
 	bool done[sizeof(r.list) / sizeof(r.list[0])] = {false};
 	struct stat out, err;
 
+	look_at_outputs(ret);
 	file_each_open(note_inherited, &r);
 	for (size_t i = 0; i < r.n; i++)
 		if (!done[i])

@@ -15,6 +15,7 @@
 #include "criu/image_files.h"
 #include "image_file.h"
 #include "images.pb-c.h"
+#include "moved.h"
 #include "sizes.h"
 
 #define FILE_REG 1u
@@ -41,6 +42,7 @@ struct work {
 	struct image_rollback *done;
 	uint32_t *remapped; /* ids of files that CRIU restores by another name */
 	size_t n_remapped;
+	struct moved moved; /* files that the job will not have any more */
 	struct sizes sizes; /* of files that are only appended to */
 };
 
@@ -173,7 +175,8 @@ static int take_file(struct work *w, const ImageFile *e, struct frem_error *err)
 	const ImageRegFile *reg = e->type == FILE_REG ? e->reg : NULL;
 	uint64_t size;
 
-	if (!reg || !reg->name || reg->name[0] != '/' || reg->ext || is_remapped(w, reg->id))
+	if (!reg || !reg->name || reg->name[0] != '/' || reg->ext || is_remapped(w, reg->id) ||
+	    moved_find(&w->moved, reg->name) >= 0)
 		return 0;
 	size = reg->size;
 	if (!reg->has_size && !sizes_find(&w->sizes, reg->id, &size))
@@ -255,9 +258,12 @@ int image_rollback(int dirfd, const char *suffix, image_rollback_notice notice, 
 	if (r == 0)
 		r = sizes_read(dirfd, &w.sizes, err);
 	if (r == 0)
+		r = moved_read(dirfd, &w.moved, err);
+	if (r == 0)
 		r = roll_back_all(&w, err);
 	free(w.remapped);
 	sizes_done(&w.sizes);
+	moved_done(&w.moved);
 	if (r < 0) {
 		image_rollback_undo(w.done);
 		image_rollback_free(w.done);

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "image_file.h"
 #include "images.pb-c.h"
+#include "moved.h"
 #include "terminals.h"
 
 /* Types of files and terminals, and a flag of a unix socket, in CRIU's images (fdinfo.proto,
@@ -38,6 +39,7 @@ struct file {
 	bool outside;		 /* that has no other end in the tree */
 	uint8_t std;		 /* lowest of the numbers 0 to 2 that it is open under */
 	int8_t stream;		 /* that it already stands for, or UNTOUCHED */
+	bool moved;		 /* a regular file; mappings may refer to it as well */
 	bool gone;		 /* nothing refers to it any more */
 };
 
@@ -51,6 +53,7 @@ struct change {
 struct rewrite {
 	int dirfd;
 	struct streams *streams;
+	struct moved moved;
 	int terminal; /* the stream that is a terminal of the caller, or STREAM_NULL */
 	bool pollable[STREAMS];
 	struct file *files; /* by id */
@@ -149,10 +152,23 @@ static int8_t stream_of(const ImageFile *e)
 	return UNTOUCHED;
 }
 
+/* A regular file that is to be a stream. */
+static void describe_moved(const struct rewrite *w, struct file *f)
+{
+	const ImageRegFile *reg = f->entry->type == FILE_REG ? f->entry->reg : NULL;
+	int number = reg && reg->name ? moved_find(&w->moved, reg->name) : -1;
+
+	if (number < 0)
+		return;
+	f->object = (uint64_t)FILE_REG << 56 | (uint64_t)number;
+	f->moved = f->outside = true;
+}
+
 static void describe(const struct rewrite *w, struct file *f)
 {
 	f->stream = stream_of(f->entry);
 	f->outside = f->stream != UNTOUCHED;
+	describe_moved(w, f);
 	if (f->entry->type == FILE_TTY)
 		describe_tty(w, f);
 	else if (f->entry->type == FILE_PIPE && f->entry->pipe)
@@ -358,7 +374,7 @@ static int redirect(struct rewrite *w, uint32_t table, ImageFdinfo *fd)
 	};
 	keep_settings(w->streams, f, stream);
 	w->nonblocking[stream] |= (flags_of(f) & O_NONBLOCK) != 0;
-	f->gone = true;
+	f->gone = !f->moved;
 	w->used[stream] = true;
 	fd->type = FILE_REG;
 	fd->id = w->first_id + (uint32_t)stream;
@@ -543,6 +559,7 @@ static void rewrite_done(struct rewrite *w)
 	free(w->files);
 	free(w->ttys);
 	free(w->changes);
+	moved_done(&w->moved);
 }
 
 static int rewrite(struct rewrite *w, struct frem_error *err)
@@ -623,6 +640,8 @@ int streams_connect(int dirfd, struct streams *ret, struct frem_error *err)
 		if (isatty(ret->fds[i]))
 			w.terminal = i;
 	}
+	if (r == 0)
+		r = moved_read(dirfd, &w.moved, err);
 	if (r == 0)
 		r = rewrite(&w, err);
 	for (int i = 0; r == 0 && i < STREAMS; i++)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """frem run: a job that is killed, stopped and moved ends with the output of one left alone."""
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 
@@ -9,23 +11,23 @@ import pytest
 
 from fremtest import FAILED, REFUSED, USAGE, lab, wait_until
 
-LINES = 120
+LINES = 60
 STOPPED = 85
 
-# many short-lived processes, so that pids matter
-JOB = """i=0; while [ $i -lt %d ]; do echo "line $i"; i=$((i + 1)); sleep 0.02; done; echo end"""
+# many short-lived processes, so that pids matter; in the middle it waits for a file
+JOB = """i=0; while [ $i -lt %d ]; do echo "line $i"; i=$((i + 1)); sleep 0.01;
+    while [ $i -eq 30 -a ! -e "$0" ]; do sleep 0.01; done; done; echo end"""
 WHOLE = "".join(f"line {i}\n" for i in range(LINES)) + "end\n"
-
-
-def job(lines=LINES, then="exit 0"):
-    return ("--", "/bin/sh", "-c", JOB % lines + "; " + then)
 
 
 @pytest.fixture
 def run(frem, store_dir, tmp_path):
     """run(options..., command=...): starts `frem run` on a store directory, its output in a file."""
     local = frem.at(store_dir)
-    out = tmp_path / "out"
+    out, go = tmp_path / "out", tmp_path / "go"
+
+    def job(lines=LINES, then="exit 0"):
+        return ("--", "/bin/sh", "-c", JOB % lines + "; " + then, str(go))
 
     def start(*options, command=job(), mode="ab", **popen):
         if "stdout" in popen:
@@ -33,7 +35,12 @@ def run(frem, store_dir, tmp_path):
         with open(out, mode) as stdout:
             return local.start("run", "--name", "job", *options, *command, stdout=stdout, **popen)
 
+    def finish(process):
+        go.touch()
+        return local.finish(process)
+
     start.frem, start.out, start.store = local, out, store_dir
+    start.job, start.go, start.finish = job, go, finish
     return start
 
 
@@ -71,15 +78,16 @@ def kill_at_each(run, times, **popen):
     """Kills it after a checkpoint, again and again, then lets it end; returns what it said."""
     beyond = 0
     for _ in range(times):
-        process = run("--every", "0.3", "--keep", "2", **popen)
+        process = run("--every", "0.2", "--keep", "2", **popen)
         beyond = await_checkpoint(run, process, beyond)
         kill(process)
-    return run.frem.finish(run("--every", "0.3", "--keep", "2", **popen))
+    return run.finish(run("--every", "0.2", "--keep", "2", **popen))
 
 
 def test_killed_again_and_again(run, leakcheck):
-    """Whatever moment it is killed at, its output in the end is that of one left alone."""
-    result = kill_at_each(run, 3)
+    """Whatever moment it is killed at, its output in the end is that of one left alone, although
+    the shell cuts the file each time."""
+    result = kill_at_each(run, 3, mode="wb")
     assert result.code == 0, result
     assert run.out.read_text() == WHOLE
     assert "goes on from checkpoint job@" in result.err
@@ -87,16 +95,26 @@ def test_killed_again_and_again(run, leakcheck):
     assert not leakcheck.settle(), "a killed run left something behind"
 
 
+def test_both_streams_in_one_file(run):
+    """What frem says never goes over what the job has written, nor the other way round."""
+    process = run("--every", "0.2", mode="wb", stderr=subprocess.STDOUT)
+    await_checkpoint(run, process, 1)
+    kill(process)
+    assert run.finish(run("--every", "0.2", mode="wb", stderr=subprocess.STDOUT)).code == 0
+    lines = run.out.read_text().splitlines(keepends=True)
+    assert "".join(line for line in lines if not line.startswith("frem: ")) == WHOLE
+
+
 def test_latest_is_damaged(run):
     """The one before is taken, and that is said."""
-    process = run("--every", "0.3")
+    process = run("--every", "0.2")
     latest = await_checkpoint(run, process, 1)
     kill(process)
     head = os.path.join(run.store, "job", str(checkpoints(run.store)[-1]), "head")
     with open(head, "r+b") as f:
         f.seek(200)
         f.write(b"damage")
-    result = run.frem.finish(run())
+    result = run.finish(run())
     assert result.code == 0, result
     assert f"checkpoint job@{latest} cannot be restarted" in result.err, result
     assert run.out.read_text() == WHOLE
@@ -110,7 +128,7 @@ def test_stop_on_term(run):
     assert run.frem.finish(process).code == STOPPED
     written = run.out.read_text()
     assert checkpoints(run.store) == [1] and WHOLE.startswith(written)
-    result = run.frem.finish(run("--checkpoint-on-term", "--clean"))
+    result = run.finish(run("--checkpoint-on-term", "--clean"))
     assert result.code == 0 and run.out.read_text() == WHOLE, result
     assert "rolled" not in result.err and not checkpoints(run.store)
 
@@ -136,14 +154,16 @@ def test_two_at_once(run):
 
 def test_job_that_ended(run):
     """One that ended well starts anew; one that failed goes on from its latest checkpoint."""
-    failing = job(then="test -e fixed")
-    process = run("--every", "0.3", command=failing, cwd=os.path.dirname(run.out))
-    assert run.frem.finish(process).code == 1
-    (run.out.parent / "fixed").touch()
-    again = run.frem.finish(run(command=failing, cwd=os.path.dirname(run.out)))
+    fixed = run.out.parent / "fixed"
+    failing = run.job(then=f"test -e {fixed}")
+    process = run("--every", "0.2", command=failing)
+    await_checkpoint(run, process)
+    assert run.finish(process).code == 1
+    fixed.touch()
+    again = run.finish(run(command=failing))
     assert again.code == 0 and "goes on from checkpoint" in again.err, again
     assert run.out.read_text() == WHOLE
-    new = run.frem.finish(run(command=job(3), mode="wb"))
+    new = run.finish(run(command=run.job(3), mode="wb"))
     assert new.code == 0 and "starts from the beginning" in new.err, new
     assert run.out.read_text() == "line 0\nline 1\nline 2\nend\n"
 
@@ -152,9 +172,11 @@ def test_failing_checkpoint(run, tmp_path):
     """It is reported, and the job goes on."""
     stats = tmp_path / "stats.json"
     leaves = "(setsid sleep 100 &) ; sleep 0.1; "
-    command = ("--", "/bin/sh", "-c", leaves + JOB % 40)
-    result = run.frem.finish(run("--every", "0.2", "--stats", stats, command=command))
-    assert result.code == 0 and "has left the job's process tree" in result.err, result
+    command = ("--", "/bin/sh", "-c", leaves + JOB % LINES, str(run.go))
+    process = run("--every", "0.1", "--stats", stats, command=command)
+    said = process.stderr.readline().decode()
+    assert "has left the job's process tree" in said
+    assert run.finish(process).code == 0
     assert run.out.read_text().endswith("end\n")
     assert '"checkpoints": 0' in stats.read_text()
 
@@ -170,18 +192,71 @@ def test_usage(frem, store_dir):
 
 
 def test_status(run):
-    result = run.frem.finish(run(command=("--", "/bin/sh", "-c", "exit 7")))
+    result = run.finish(run(command=("--", "/bin/sh", "-c", "exit 7")))
     assert result.code == 7 and not result.err
-    killed = run.frem.finish(run(command=("--", "/bin/sh", "-c", "kill -9 $$")))
+    killed = run.finish(run(command=("--", "/bin/sh", "-c", "kill -9 $$")))
     assert killed.code == 128 + signal.SIGKILL
 
 
 def test_in_a_pipe(run):
     """What was written since the checkpoint comes twice; nothing is missing, nothing is wrong."""
-    process = run("--every", "0.3", stdout=subprocess.PIPE)
+    process = run("--every", "0.2", stdout=subprocess.PIPE)
     await_checkpoint(run, process, 1)
     process.kill()
     first = process.communicate()[0].decode()
-    result = run.frem.finish(run(stdout=subprocess.PIPE))
+    result = run.finish(run(stdout=subprocess.PIPE))
     assert result.code == 0 and WHOLE.startswith(first)
     assert WHOLE.endswith(result.out) and len(first) + len(result.out) >= len(WHOLE)
+
+
+def read_terminal(keyboard):
+    """All that comes out of it until nobody has it open any more."""
+    got = b""
+    with contextlib.suppress(OSError):
+        while new := os.read(keyboard, 65536):
+            got += new
+    return got.replace(b"\r", b"").decode()
+
+
+def on_a_terminal(run, *options):
+    keyboard, terminal = pty.openpty()
+    process = run(*options, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE)
+    os.close(terminal)
+    return process, keyboard
+
+
+def test_on_a_terminal(run):
+    """Killed on one terminal, it goes on on the next; Ctrl-C ends it."""
+    process, keyboard = on_a_terminal(run, "--every", "0.2")
+    await_checkpoint(run, process, 1)
+    process.kill()
+    first = read_terminal(keyboard)
+    os.close(keyboard)
+    run.go.touch()
+    process, keyboard = on_a_terminal(run)
+    second = read_terminal(keyboard)
+    os.close(keyboard)
+    assert process.wait(60) == 0
+    assert WHOLE.startswith(first) and WHOLE.endswith(second)
+    assert len(first) + len(second) >= len(WHOLE)
+
+
+def test_second_half_on_another_host(frem, run, hosts, store_dir, tmp_path):
+    """Over the network, with another run directory, to another file: that is whole in the end."""
+    both = hosts(5, 20)
+    outs = [tmp_path / "out-a", tmp_path / "out-b"]
+    with lab.Served(store_dir, both.ip_a, both.a) as served:
+        near = frem.at(served.url, both.a)
+        (tmp_path / "elsewhere").mkdir()
+        far = frem.at(served.url, both.b, FREM_RUN_DIR=str(tmp_path / "elsewhere"))
+        with open(outs[0], "wb") as out:
+            command = ("run", "--name", "job", "--checkpoint-on-term", *run.job())
+            process = near.start(*command, stdout=out)
+        wait_until("output", lambda: outs[0].read_text().count("\n") > 20, 20)
+        process.terminate()
+        assert near.finish(process).code == STOPPED
+        run.go.touch()
+        with open(outs[1], "wb") as out:
+            result = far.run(*command, stdout=out)
+    assert "goes on from checkpoint job@1" in result.err
+    assert WHOLE.startswith(outs[0].read_text()) and outs[1].read_text() == WHOLE

@@ -27,6 +27,13 @@ int image_rollback(int dirfd, const char *suffix, image_rollback_notice notice, 
 void image_rollback_undo(struct image_rollback *r);
 void image_rollback_free(struct image_rollback *r);
 
+/*
+ * What the job had open as standard stream `number` (0 to 2), the regular file PATH, is not opened
+ * at the restore: it gets the caller's stream of that number instead, as it would in place of a
+ * pipe, and image_rollback() leaves the file alone. To be called before that.
+ */
+int image_stream_move(int dirfd, int number, const char *path, struct frem_error *err);
+
 /* Fails with FREM_REFUSED "pid N is taken by 'COMM'" where a pid or thread id of the image is in
  * use. */
 int image_pids_free(int dirfd, const struct image_map *map, struct frem_error *err);
