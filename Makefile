@@ -48,6 +48,7 @@ bench: build
 	@bench/restart $(if $(QUICK),--quick)
 	@bench/pager_kill $(if $(QUICK),--quick)
 	@bench/evaluate $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+	@bench/run_kills $(if $(QUICK),factor)
 
 # The sources that the host's compiler is given, by the very commands it is given: no BPF, nothing
 # generated. Headers are looked at where they are included.

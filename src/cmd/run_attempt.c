@@ -17,6 +17,7 @@
 #include "checkpoint.h"
 #include "interrupt.h"
 #include "run.h"
+#include "run_command.h"
 #include "run_orphans.h"
 #include "run_outputs.h"
 #include "run_store.h"
@@ -66,7 +67,9 @@ static int on_frozen(void *arg, int images_fd, struct frem_error *err)
 {
 	struct making *m = arg;
 
-	return run_outputs_keep(m->run->outputs, images_fd, &m->output_too_long, err);
+	int r = run_command_keep(m->run->o->command, images_fd, err);
+
+	return r < 0 ? r : run_outputs_keep(m->run->outputs, images_fd, &m->output_too_long, err);
 }
 
 static int make_checkpoint(struct making *m, const struct checkpoint_options *o,

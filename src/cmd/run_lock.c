@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,20 +20,37 @@
 
 #define REMAINS_MS 10000 /* for what was killed to be gone; it takes a few ms */
 #define PID_SIZE 16
+#define FILE_SCHEME "file://"
 
 struct search {
 	char file[16 + DIGEST_HEX_SIZE];
 	int other; /* the file of another one that is locked, or -1 */
 };
 
+/* A directory by what it is: it may be written in several ways. */
+static void name_store(const char *store, char *ret, size_t size)
+{
+	const char *path = strncmp(store, FILE_SCHEME, strlen(FILE_SCHEME)) == 0
+				   ? store + strlen(FILE_SCHEME)
+				   : store;
+	struct stat st;
+
+	if (path[0] == '/' && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		snprintf(ret, size, "%" PRIu64 ":%" PRIu64, (uint64_t)st.st_dev,
+			 (uint64_t)st.st_ino);
+	else
+		snprintf(ret, size, "%s", store);
+}
+
 static void name_file(const char *store, const char *name, char *ret, size_t size)
 {
 	uint8_t digest[DIGEST_SIZE];
-	char hex[DIGEST_HEX_SIZE];
+	char hex[DIGEST_HEX_SIZE], text[PATH_MAX];
 	struct digest_stream d;
 
+	name_store(store, text, sizeof(text));
 	digest_start(&d);
-	digest_update(&d, store, strlen(store) + 1);
+	digest_update(&d, text, strlen(text) + 1);
 	digest_update(&d, name, strlen(name));
 	digest_finish(&d, digest);
 	digest_to_hex(digest, hex);

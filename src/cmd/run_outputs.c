@@ -169,9 +169,9 @@ static int give_back_one(const struct run_output *o, int fd, int images_fd,
 	return image_stream_move(images_fd, fd, k->path, err);
 }
 
-int run_outputs_give_back(void *arg, int images_fd, struct frem_error *err)
+int run_outputs_give_back(const struct run_output outputs[RUN_OUTPUTS], int images_fd,
+			  struct frem_error *err)
 {
-	const struct run_output *outputs = arg;
 	int r = 0;
 
 	for (int fd = STDOUT_FILENO; r == 0 && fd <= STDERR_FILENO; fd++) {

@@ -17,7 +17,8 @@
  * says whether there is one. */
 int run_outputs_keep(const struct run_output outputs[RUN_OUTPUTS], int images_fd,
 		     bool *ret_too_long, struct frem_error *err);
-/* Before the files are rolled back; arg: the run's struct run_output[RUN_OUTPUTS]. */
-int run_outputs_give_back(void *arg, int images_fd, struct frem_error *err);
+/* Before the files are rolled back. */
+int run_outputs_give_back(const struct run_output outputs[RUN_OUTPUTS], int images_fd,
+			  struct frem_error *err);
 
 #endif

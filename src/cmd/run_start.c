@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "run.h"
+#include "run_command.h"
 #include "run_namespace.h"
 #include "run_outputs.h"
 #include "ui.h"
@@ -53,6 +54,14 @@ int run_start(struct run *run, struct frem_error *err)
 	return r;
 }
 
+static int prepare(void *arg, int images_fd, struct frem_error *err)
+{
+	const struct run *run = arg;
+	int r = run_command_compare(run->o->command, images_fd, err);
+
+	return r < 0 ? r : run_outputs_give_back(run->outputs, images_fd, err);
+}
+
 int run_restart(struct run *run, uint32_t seq, struct frem_error *err)
 {
 	_cleanup_restart_job_ struct restart_job *job = NULL;
@@ -62,8 +71,8 @@ int run_restart(struct run *run, uint32_t seq, struct frem_error *err)
 	o.cmd = run->o->cmd;
 	snprintf(o.id.name, sizeof(o.id.name), "%s", run->o->name);
 	o.id.seq = seq;
-	o.prepare = run_outputs_give_back;
-	o.prepare_arg = run->outputs;
+	o.prepare = prepare;
+	o.prepare_arg = run;
 	run->restart_options = o; /* the job refers to them */
 	r = restart_job_new(&run->restart_options, run->started_ns, &job, err);
 	if (r == 0)

@@ -133,6 +133,17 @@ def test_stop_on_term(run):
     assert "rolled" not in result.err and not checkpoints(run.store)
 
 
+def test_another_command_line(run):
+    """The job goes on with its own, and that is said."""
+    process = run("--checkpoint-on-term")
+    wait_until("output", lambda: run.out.read_text().count("\n") > 3, 20)
+    process.terminate()
+    assert run.frem.finish(process).code == STOPPED
+    result = run.finish(run(command=("--", "echo", "something else")))
+    assert result.code == 0 and run.out.read_text() == WHOLE, result
+    assert "started with another command line, with which it goes on: /bin/sh -c" in result.err
+
+
 def test_signals(run):
     """SIGUSR1 makes a checkpoint; SIGTERM, without the option, ends the job."""
     process = run()
@@ -146,8 +157,9 @@ def test_signals(run):
 def test_two_at_once(run):
     process = run(command=("--", "sleep", "100"))
     wait_until("the job", lambda: "sleep" in str(lab.descendants(process.pid)), 20)
-    second = run.frem.refuse(REFUSED, "run", "--name", "job", "--", "true")
-    assert f"'job' runs already, as process {process.pid}" in second
+    for store in (run.store, run.store + "/", "file://" + run.store):
+        second = run.frem.at(store).refuse(REFUSED, "run", "--name", "job", "--", "true")
+        assert f"'job' runs already, as process {process.pid}" in second
     process.terminate()
     run.frem.finish(process)
 
