@@ -34,7 +34,7 @@ void http_slots_look(struct http_slots *s, double rtt_ms, unsigned bulk_most, ui
 {
 	if (rtt_ms > 0)
 		s->most = bulk_most <= BULK_MOST ? SLOTS_FEW : SLOTS_MOST;
-	else if (s->n >= SLOTS_FIRST && now - s->first_ns >= NEAR_MS * NSEC_PER_MSEC)
+	else if (s->n >= SLOTS_FIRST && now - s->first_ns >= (uint64_t)(NEAR_MS * NSEC_PER_MSEC))
 		s->most = SLOTS_MOST;
 }
 
