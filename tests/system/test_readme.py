@@ -60,7 +60,9 @@ def test_quick_start(frem, store_dir, tmp_path):
     second = subprocess.Popen(shell, cwd=tmp_path, **environment)
     frem.running.append(second)
     wait_until("it goes on", lambda: b"goes on from checkpoint count@" in second.stderr.readline(), 30)
-    out = second.stdout.readline()
+    out = b""
+    while not numbers(out):
+        out += second.stdout.readline()
     second.terminate()
     out += second.communicate()[0]
     assert counted[0] == 1 < numbers(out)[0] <= counted[-1] + 1, (counted, out)
