@@ -78,6 +78,12 @@ const struct cmd cmd_table[] = {
 	 options_remove,
 	 {ARG_CHECKPOINT, ARG_CHECKPOINT}},
 	{"completion", cmd_completion, "", NULL, options_none, {ARG_NONE}},
+	{"prune",
+	 cmd_prune,
+	 "[NAME...] [--keep K [--older-than DUR]] [--dry-run]",
+	 "remove old checkpoints from a store, and what interrupted uploads left",
+	 options_prune,
+	 {ARG_NAME, ARG_NAME}},
 	{NULL, NULL, NULL, NULL, NULL, {ARG_NONE}},
 };
 

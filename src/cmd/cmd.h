@@ -53,6 +53,7 @@ int cmd_import(struct cmd_context *c, int argc, char **argv, struct frem_error *
 int cmd_lazy_pages(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_list(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_plan(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_prune(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_remove(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_run(struct cmd_context *c, int argc, char **argv, struct frem_error *err);

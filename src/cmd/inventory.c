@@ -19,8 +19,10 @@ static bool same(const struct checkpoint_name *a, const struct checkpoint_name *
 	return a->seq == b->seq && strcmp(a->name, b->name) == 0;
 }
 
-static void count(struct inventory_entry *e, const char *object, uint64_t size)
+static void count(struct inventory_entry *e, const char *object, const struct store_object *o)
 {
+	uint64_t size = o->size;
+
 	if (strcmp(object, OBJECT_MANIFEST) == 0)
 		e->manifest = size;
 	else if (strcmp(object, OBJECT_HEAD) == 0)
@@ -31,6 +33,8 @@ static void count(struct inventory_entry *e, const char *object, uint64_t size)
 		e->touch = size;
 	e->stored += size;
 	e->n_objects++;
+	if (o->modified > e->modified)
+		e->modified = o->modified;
 }
 
 /* The listing is sorted by key, so that the objects of a checkpoint stand together. */
@@ -53,7 +57,7 @@ static void fill(struct inventory *v, const struct store_list *l)
 				.touch = INVENTORY_NONE,
 			};
 		}
-		count(e, object, l->objects[i].size);
+		count(e, object, &l->objects[i]);
 	}
 	qsort(v->entries, v->n, sizeof(*v->entries), compare);
 }

@@ -21,6 +21,7 @@ struct inventory_entry {
 	uint64_t manifest, head, pages, touch; /* sizes, INVENTORY_NONE where there is no object */
 	uint64_t stored;		       /* of all objects together */
 	size_t n_objects;
+	int64_t modified; /* when the newest of them came, in seconds since 1970 */
 };
 
 struct inventory {

@@ -97,6 +97,18 @@ const struct option_row options_plan[] = {
 	END,
 };
 
+const struct option_row options_prune[] = {
+	{OPT_KEEP, 0, "keep", ARG_NUMBER, "K", NULL,
+	 "of each NAME, keep the latest K good checkpoints (default: all)"},
+	{OPT_OLDER_THAN, 0, "older-than", ARG_DURATION, "DUR", NULL,
+	 "with --keep: and all that are not older than this: 12h"},
+	{OPT_LEFTOVERS, 0, "leftovers", ARG_DURATION, "DUR", NULL,
+	 "the age at which an unfinished upload is taken for a leftover (default: 24h)"},
+	{OPT_DRY_RUN, 0, "dry-run", ARG_NONE, NULL, NULL,
+	 "say what would be removed, remove nothing"},
+	END,
+};
+
 const struct option_row options_remove[] = {
 	{OPT_ALL, 0, "all", ARG_NONE, NULL, NULL,
 	 "all checkpoints of each NAME, and what interrupted uploads left"},

@@ -45,17 +45,20 @@ enum option_id {
 	OPT_DAEMON,
 	OPT_DETACH,
 	OPT_DOWNTIME,
+	OPT_DRY_RUN,
 	OPT_EVERY,
 	OPT_IMAGE,
 	OPT_IMAGES_DIR,
 	OPT_INTERVAL,
 	OPT_KEEP,
+	OPT_LEFTOVERS,
 	OPT_LINK,
 	OPT_LISTEN,
 	OPT_LOG_FILE,
 	OPT_MAX_OBJECT,
 	OPT_MTBF,
 	OPT_NAME,
+	OPT_OLDER_THAN,
 	OPT_OVERLAP,
 	OPT_PARALLEL,
 	OPT_PAUSE,
@@ -93,6 +96,7 @@ extern const struct option_row options_checkpoint[];
 extern const struct option_row options_import[];
 extern const struct option_row options_lazy_pages[]; /* CRIU's other options are not for people */
 extern const struct option_row options_plan[];
+extern const struct option_row options_prune[];
 extern const struct option_row options_remove[];
 extern const struct option_row options_restart[];
 extern const struct option_row options_run[];

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""prune and verify: what a store holds is looked after."""
+
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+import fremtest
+from fremtest import STORE, USAGE
+
+HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A store directory with job@1, which has a touch set, job@2, job@3 and other@1."""
+    directory = tmp_path_factory.mktemp("saved")
+    store = str(directory / "store")
+    os.mkdir(store)
+    v = fremtest.Victim(str(directory), [fremtest.program("touch_tenth"), "STATUS", "8"])
+    frem = fremtest.Frem(store)
+    try:
+        frem.checkpoint(v, "job", "--window", "200ms")
+        for name in ("job", "job", "other"):
+            frem.checkpoint(v, name, "--window", "off")
+    finally:
+        v.close()
+        frem.close()
+    return store
+
+
+@pytest.fixture
+def store(saved, tmp_path):
+    copy = str(tmp_path / "copy")
+    shutil.copytree(saved, copy)
+    return copy
+
+
+def names(frem):
+    return [f"{c['name']}@{c['seq']}" for c in frem.json("list")]
+
+
+def leave_behind(store, name, hours, objects=("head", "pages")):
+    """What an upload that was broken off so long ago has left."""
+    directory = os.path.join(store, *name.split("@"))
+    os.makedirs(directory)
+    for item in objects:
+        path = os.path.join(directory, item)
+        with open(path, "wb") as f:
+            f.write(b"x" * 1000)
+        os.utime(path, (time.time() - hours * HOUR,) * 2)
+    return directory
+
+
+# ---- prune ----
+
+
+def test_prune_keeps_the_latest(frem, store):
+    there = frem.at(store)
+    before = names(there)
+    dry = there.json("prune", "--keep", 1, "--dry-run")
+    assert dry["dry_run"] and dry["removed"] == ["job@1", "job@2"] and dry["bytes"] > 8e6
+    assert names(there) == before
+    result = there.run("prune", "--keep", 2, "job")
+    assert result.out.startswith("removed job@1, ") and len(result.out.splitlines()) == 1
+    assert names(there) == ["job@2", "job@3", "other@1"]
+    assert there.json("prune", "--keep", 1)["removed"] == ["job@2"]
+    assert there.json("prune", "--keep", 1)["removed"] == []
+    assert names(there) == ["job@3", "other@1"]
+    assert sorted(os.listdir(os.path.join(store, "job"))) == ["3"]
+
+
+def test_prune_by_age(frem, store):
+    there = frem.at(store)
+    assert there.json("prune", "--keep", 1, "--older-than", "1h")["removed"] == []
+    time.sleep(1.1)
+    assert there.json("prune", "--keep", 2, "--older-than", "1s")["removed"] == ["job@1"]
+
+
+def test_prune_does_not_count_the_damaged(frem, store):
+    there = frem.at(store)
+    with open(os.path.join(store, "job/3/pages"), "ab") as f:
+        f.write(b"more")
+    result = there.run("prune", "--keep", 1)
+    assert "'job@3' is damaged" in result.err
+    assert os.listdir(os.path.join(store, "job", "3"))
+    assert names(there) == ["job@2", "job@3", "other@1"]
+    os.truncate(os.path.join(store, "job/2/manifest"), 10)
+    there.run("prune", "--keep", 1)
+    assert sorted(os.listdir(os.path.join(store, "job"))) == ["2", "3"]
+
+
+def test_prune_removes_old_leftovers(frem, store):
+    old = leave_behind(store, "job@7", 30)
+    half = leave_behind(store, "job@5", 30, ("pages",))
+    fresh = leave_behind(store, "job@8", 20)
+    os.utime(os.path.join(fresh, "pages"))  # it goes on
+    there = frem.at(store)
+    assert there.json("prune", "--dry-run")["leftovers"] == ["job@5", "job@7"]
+    result = there.run("prune", "job", "other", "none")
+    assert "removed job@7 (an interrupted upload), 2.00 kB" in result.out
+    assert not os.path.exists(old) and not os.path.exists(half) and os.path.exists(fresh)
+    assert names(there) == ["job@1", "job@2", "job@3", "other@1"]
+    os.utime(os.path.join(fresh, "pages"), (time.time() - HOUR,) * 2)
+    assert there.json("prune", "--leftovers", "2h")["leftovers"] == []
+    os.utime(os.path.join(fresh, "pages"), (time.time() - 3 * HOUR,) * 2)
+    assert there.json("prune", "--leftovers", "2h")["leftovers"] == ["job@8"]
+
+
+def test_prune_cut_short_leaves_whole_checkpoints(frem, store):
+    """The manifest goes first, the oldest goes first; the next one finishes it."""
+    stuck = os.path.join(store, "job/1/head")
+    there = frem.at(store)
+    subprocess.run(["chattr", "+i", stuck], check=True)
+    try:
+        assert "removing 'job@1'" in there.refuse(STORE, "prune", "--keep", 1)
+    finally:
+        subprocess.run(["chattr", "-i", stuck], check=True)
+    assert names(there) == ["job@2", "job@3", "other@1"]
+    for item in os.scandir(os.path.dirname(stuck)):
+        os.utime(item.path, (time.time() - HOUR,) * 2)
+    assert there.json("prune", "--leftovers", "30m")["leftovers"] == ["job@1"]
+
+
+def test_prune_refuses(frem, store):
+    there = frem.at(store)
+    assert "--keep" in there.refuse(USAGE, "prune", "--keep", 0)
+    assert "--older-than without --keep" in there.refuse(USAGE, "prune", "--older-than", "1h")
+    there.refuse(USAGE, "prune", "--keep", 1, "job@1")
+    assert len(names(there)) == 4
