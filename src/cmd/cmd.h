@@ -59,5 +59,6 @@ int cmd_restart(struct cmd_context *c, int argc, char **argv, struct frem_error 
 int cmd_run(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_serve(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 int cmd_show(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
+int cmd_verify(struct cmd_context *c, int argc, char **argv, struct frem_error *err);
 
 #endif

@@ -158,3 +158,8 @@ const struct option_row options_serve[] = {
 	 "refuse larger uploads (default: no limit but the disk)"},
 	END,
 };
+
+const struct option_row options_verify[] = {
+	{OPT_ALL, 0, "all", ARG_NONE, NULL, NULL, "all checkpoints, of each NAME or of the store"},
+	END,
+};

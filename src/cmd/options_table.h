@@ -101,5 +101,6 @@ extern const struct option_row options_remove[];
 extern const struct option_row options_restart[];
 extern const struct option_row options_run[];
 extern const struct option_row options_serve[];
+extern const struct option_row options_verify[];
 
 #endif

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import fremtest
-from fremtest import STORE, USAGE
+from fremtest import DAMAGED, NOT_FOUND, STORE, USAGE, lab
 
 HOUR = 3600
 
@@ -131,3 +131,92 @@ def test_prune_refuses(frem, store):
     assert "--older-than without --keep" in there.refuse(USAGE, "prune", "--older-than", "1h")
     there.refuse(USAGE, "prune", "--keep", 1, "job@1")
     assert len(names(there)) == 4
+
+
+# ---- verify ----
+
+
+def change_byte(path, offset):
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        byte = f.read(1)[0]
+        f.seek(offset)
+        f.write(bytes([byte ^ 1]))
+
+
+def test_verify_reads_everything(frem, store):
+    there = frem.at(store)
+    answer = there.json("verify", "--all")
+    assert answer["damaged"] == 0
+    rows = answer["checkpoints"]
+    assert [f"{r['name']}@{r['seq']}" for r in rows] == names(there)
+    assert all(r["state"] == "good" and not r["damage"] and r["store"] is None for r in rows)
+    assert [r["objects"] for r in rows] == [4, 3, 3, 3]
+    stored = {f"{c['name']}@{c['seq']}": c["stored_bytes"] for c in there.json("list")}
+    for row in rows:
+        manifest = os.path.join(store, row["name"], str(row["seq"]), "manifest")
+        name = f"{row['name']}@{row['seq']}"
+        assert row["bytes"] + os.path.getsize(manifest) == stored[name]
+    assert there.run("verify", "job", "job@1").out.splitlines()[0].startswith("job@3 is good: ")
+    assert len(there.json("verify", "--all", "job")["checkpoints"]) == 3
+
+
+def test_verify_finds_every_changed_byte(frem, store):
+    """Which object and frame, and where; in `pages` and `touch` the frame's own offset."""
+    served = lab.Served(store)
+    with served:
+        there = frem.at(served.url)
+        for item in ("manifest", "head", "pages", "touch"):
+            path = os.path.join(store, "job/1", item)
+            for offset in (os.path.getsize(path) // 2, os.path.getsize(path) - 2):
+                change_byte(path, offset)
+                result = there.run("--json", "verify", "job@1", code=DAMAGED)
+                row = result.json()["checkpoints"][0]
+                assert row["state"] == "damaged"
+                assert {d["object"] for d in row["damage"]} == {item}
+                if item in ("pages", "touch"):
+                    found = [d for d in row["damage"] if d["frame"] is not None]
+                    assert len(found) == 1 and found[0]["offset"] <= offset
+                    assert offset - found[0]["offset"] < 32 * 4096
+                    where = f"{item}: frame {found[0]['frame']} at offset {found[0]['offset']}: "
+                    assert where in result.error()
+                change_byte(path, offset)
+        assert "is good" in there.run("verify", "job@1").out
+
+
+def test_verify_all_counts_the_damaged(frem, store):
+    change_byte(os.path.join(store, "job/2/pages"), 4096)
+    os.truncate(os.path.join(store, "job/1/pages"), 100)
+    os.unlink(os.path.join(store, "other/1/head"))
+    there = frem.at(store)
+    result = there.run("verify", "--all", code=DAMAGED)
+    assert "3 of 4 checkpoints damaged: job@1: pages: 100 bytes, not" in result.error()
+    assert "other@1 is damaged:\n  head: it is missing\n" in result.out
+    assert "job@3 is good" in result.out
+
+
+def test_verify_looks_at_each_replica(frem, store, tmp_path):
+    second, third = str(tmp_path / "second"), str(tmp_path / "third")
+    shutil.copytree(store, second)
+    os.mkdir(third)
+    change_byte(os.path.join(second, "job/3/pages"), 10000)
+    both = frem.at(None, FREM_STORE=f"{store} {second} {third}")
+    result = both.run("verify", "job", code=DAMAGED)
+    assert f"job@3 is good in store '{store}'" in result.out
+    assert f"job@3 is damaged in store '{second}':\n  pages: frame " in result.out
+    assert f"job@3 is not there in store '{third}'" in result.out
+    assert f"store '{second}': job@3: pages: frame " in result.error()
+    assert "job@2 is good" in both.run("verify", "job@2").out
+
+
+def test_verify_says_what_cannot_be_looked_at(frem, store):
+    there = frem.at(store)
+    there.refuse(NOT_FOUND, "verify", "job@9")
+    there.refuse(NOT_FOUND, "verify", "none")
+    there.refuse(NOT_FOUND, "verify", "--all", "none")
+    there.refuse(USAGE, "verify")
+    there.refuse(USAGE, "verify", "--all", "job@1")
+    frem.at("http://127.0.0.1:1").refuse(STORE, "verify", "job")
+    both = frem.at(None, FREM_STORE=f"http://127.0.0.1:1 {store}")
+    result = both.run("verify", "job@1", code=STORE)
+    assert f"job@1 is good in store '{store}'" in result.out
