@@ -11,9 +11,7 @@
 #include "base/file.h"
 #include "run.h"
 
-#ifndef FREM_CRIU_INSTALLED
-#error "the build must say where the installation's CRIU is"
-#endif
+#define UNPACKED "/var/lib/frem/criu/criu" /* scripts/get-criu */
 
 struct search {
 	struct criu_program *found;
@@ -95,7 +93,7 @@ static int missing(const struct search *s, struct frem_error *err)
 
 	return frem_hint(err, r,
 			 "install criu %d.%d or newer, or name its binary in FREM_CRIU; "
-			 "scripts/setup unpacks one",
+			 "/usr/libexec/frem/get-criu (scripts/get-criu in the sources) unpacks one",
 			 CRIU_OLDEST_MAJOR, CRIU_OLDEST_MINOR);
 }
 
@@ -113,7 +111,7 @@ int criu_find(struct criu_program *ret, struct frem_error *err)
 					 "FREM_CRIU: '%s' is not a criu that runs", named);
 		return frem_hint(err, r, "unset FREM_CRIU, or set it to a criu binary");
 	}
-	if (try_system(&s) || try_beside(&s) || try_path(&s, FREM_CRIU_INSTALLED))
+	if (try_system(&s) || try_beside(&s) || try_path(&s, UNPACKED))
 		return 0;
 	return missing(&s, err);
 }

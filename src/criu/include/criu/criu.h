@@ -29,7 +29,7 @@ struct criu_program {
 
 /*
  * Finds the CRIU to use: $FREM_CRIU; else `criu` in PATH, then the private prefix beside frem's own
- * executable (DIR/criu/criu), then the one of the installation, the first that is new enough.
+ * executable (DIR/criu/criu), then /var/lib/frem/criu, the first that is new enough.
  * Error: FREM_UNABLE (missing, too old), with a hint.
  */
 int criu_find(struct criu_program *ret, struct frem_error *err);
