@@ -11,7 +11,7 @@ QUIET = out=$$($(1) 2>&1) || { printf '%s\n' "$$out" >&2; exit 1; }
 all: build
 
 setup:
-	@scripts/setup $(BUILD)/criu
+	@scripts/setup $(BUILD)/criu $(SETUP)
 
 $(BUILD)/build.ninja: | setup
 	@$(call QUIET,meson setup $(BUILD) $(MESON_OPTIONS))
@@ -33,6 +33,7 @@ build-clang/build.ninja: | setup
 clang: setup build-clang/build.ninja
 	@ninja -C build-clang --quiet
 
+test: SETUP := deb
 test: build sanitize clang
 	@$(PYTHON) tests/run.py $(PYTEST_OPTIONS)
 
@@ -50,6 +51,12 @@ bench: build
 	@bench/evaluate $(if $(QUICK),--quick) $(if $(RESUME),--resume)
 	@bench/run_kills $(if $(QUICK),factor)
 
+# A Debian package of this version, build/deb/frem_*.deb.
+deb: SETUP := deb
+deb: setup
+	@$(call QUIET,scripts/deb $(BUILD)/deb)
+	@ls $(BUILD)/deb/*.deb
+
 # The sources that the host's compiler is given, by the very commands it is given: no BPF, nothing
 # generated. Headers are looked at where they are included.
 tidy: build
@@ -65,4 +72,4 @@ format:
 clean:
 	rm -rf build build-asan build-clang
 
-.PHONY: all setup build sanitize clang test demo bench tidy format clean
+.PHONY: all setup build sanitize clang test demo bench deb tidy format clean
