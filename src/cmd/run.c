@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -194,6 +195,19 @@ static int follow_restart(struct run *run, uint32_t seq, struct frem_error *err)
 	return r;
 }
 
+static void pass_over(struct run *run, uint32_t seq, uint32_t next, const struct frem_error *err)
+{
+	const char *before = run->passed_over ? run->passed_over : "";
+	char *all = NULL;
+
+	if (asprintf(&all, "%s%scheckpoint %s@%u cannot be restarted: %s; %s@%u is taken instead",
+		     before, *before ? "\n" : "", run->o->name, seq, err->text, run->o->name,
+		     next) < 0)
+		return;
+	free(run->passed_over);
+	run->passed_over = all;
+}
+
 /* The latest checkpoint that can be restarted: what is wrong with those after it is said. */
 static int restart_and_follow(struct run *run, const struct run_candidates *c,
 			      struct frem_error *err)
@@ -206,11 +220,9 @@ static int restart_and_follow(struct run *run, const struct run_candidates *c,
 		if (r >= 0 || !is_its_fault(err))
 			return r;
 		if (i + 1 < c->n)
-			log_warning("checkpoint %s@%u cannot be restarted: %s; %s@%u is taken "
-				    "instead",
-				    run->o->name, c->seqs[i], err->text, run->o->name,
-				    c->seqs[i + 1]);
+			pass_over(run, c->seqs[i], c->seqs[i + 1], err);
 	}
+	run_say_passed_over(run);
 	frem_hint(err, r, "'frem remove --all %s' lets the next run start from the beginning",
 		  run->o->name);
 	return frem_context(err, r, "no checkpoint of '%s' can be restarted", run->o->name);

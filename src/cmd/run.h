@@ -68,7 +68,8 @@ struct run {
 	bool stopping;				/* SIGTERM: a checkpoint, and the end */
 	bool stopping_now;			/* it is being made */
 	bool stopped;				/* it is in the store, and the job has been ended */
-	uint32_t latest; /* highest number that is in the store and could be restarted */
+	char *passed_over; /* why later checkpoints were not taken; NULL: nothing to say */
+	uint32_t latest;   /* highest number that is in the store and could be restarted */
 	struct run_attempt attempts[RUN_ATTEMPTS];
 	struct run_totals totals;
 };
@@ -79,6 +80,9 @@ struct run {
 int run_start(struct run *run, struct frem_error *err);
 /* Restarts the job from this checkpoint. */
 int run_restart(struct run *run, uint32_t seq, struct frem_error *err);
+/* Says what run->passed_over holds. Only once the files of the job are rolled back: standard error
+ * may be one of them. */
+void run_say_passed_over(struct run *run);
 
 /* ---- run_loop.c ---- */
 

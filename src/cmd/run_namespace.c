@@ -20,6 +20,7 @@
 #include "supervise.h"
 #include "ui.h"
 
+#define LAST_PID "/proc/sys/kernel/ns_last_pid"
 #define PLAIN_PROC (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 /* Whether the terminal has sent it, and so to all in front of it, is passed on as its value. */
@@ -189,16 +190,29 @@ int namespace_run(const struct namespace_plan *plan, struct frem_error *err)
 	return r;
 }
 
+/* after: the next pid to be given out is the first free one behind it. */
+static int set_last_pid(FILE *f, pid_t after, struct frem_error *err)
+{
+	if (f)
+		rewind(f);
+	if (!f || fprintf(f, "%d", after) < 0 || fflush(f) == EOF)
+		return frem_fail(err, FREM_UNABLE, errno, "setting the pids of the job apart");
+	return 0;
+}
+
 int namespace_skip_pids(pid_t pid, struct frem_error *err)
 {
-	_cleanup_fclose_ FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "r+e");
+	_cleanup_fclose_ FILE *f = fopen(LAST_PID, "r+e");
 	long last = 0;
 
 	if (f && fscanf(f, "%ld", &last) == 1 && last >= pid)
 		return 0;
-	if (f)
-		rewind(f);
-	if (!f || fprintf(f, "%d", pid) < 0 || fflush(f) == EOF)
-		return frem_fail(err, FREM_UNABLE, errno, "setting the pids of the job apart");
-	return 0;
+	return set_last_pid(f, pid, err);
+}
+
+int namespace_reuse_pids(struct frem_error *err)
+{
+	_cleanup_fclose_ FILE *f = fopen(LAST_PID, "r+e");
+
+	return set_last_pid(f, 1, err);
 }

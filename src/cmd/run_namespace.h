@@ -30,5 +30,7 @@ int namespace_run(const struct namespace_plan *plan, struct frem_error *err);
 /* Inside: no pid up to `pid` is given out any more, so that what is started later stays clear of
  * those that a restart takes for itself. */
 int namespace_skip_pids(pid_t pid, struct frem_error *err);
+/* Inside: low pids are given out again, as in a young namespace. */
+int namespace_reuse_pids(struct frem_error *err);
 
 #endif

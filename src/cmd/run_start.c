@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +56,17 @@ int run_start(struct run *run, struct frem_error *err)
 	return r;
 }
 
+void run_say_passed_over(struct run *run)
+{
+	char *rest = run->passed_over, *line;
+
+	while ((line = strsep(&rest, "\n")))
+		if (*line)
+			log_warning("%s", line);
+	free(run->passed_over);
+	run->passed_over = NULL;
+}
+
 static int prepare(void *arg, int images_fd, struct frem_error *err)
 {
 	const struct run *run = arg;
@@ -74,7 +87,9 @@ int run_restart(struct run *run, uint32_t seq, struct frem_error *err)
 	o.prepare = prepare;
 	o.prepare_arg = run;
 	run->restart_options = o; /* the job refers to them */
-	r = restart_job_new(&run->restart_options, run->started_ns, &job, err);
+	r = namespace_reuse_pids(err);
+	if (r == 0)
+		r = restart_job_new(&run->restart_options, run->started_ns, &job, err);
 	if (r == 0)
 		r = restart_job_restore(job, err);
 	ui_progress_done();
@@ -86,6 +101,7 @@ int run_restart(struct run *run, uint32_t seq, struct frem_error *err)
 	run->totals.restarted_from = seq;
 	run->totals.resumed_ms = job->resumed_ms;
 	run->restart = TAKE_PTR(job);
+	run_say_passed_over(run);
 	log_notice("'%s' goes on from checkpoint %s@%u", run->o->name, run->o->name, seq);
 	return 0;
 }

@@ -105,6 +105,29 @@ def test_both_streams_in_one_file(run):
     assert "".join(line for line in lines if not line.startswith("frem: ")) == WHOLE
 
 
+def test_memory_is_damaged(run):
+    """It shows only when the job runs again: that one is ended, and the one before is taken. What
+    frem says stays in a file that the job writes to as well."""
+    log = run.out.parent / "log"
+    memory = "import os, time; b = os.urandom(1 << 23); print(hash(b), flush=True)"
+    wait = f"\nwhile not os.path.exists('{run.go}'): time.sleep(0.01)\nprint(hash(b))"
+    command = ("--", "/usr/bin/python3", "-c", "import os; os.closerange(3, 99)\n" + memory + wait)
+    with open(log, "ab") as stderr:
+        process = run("--every", "0.2", command=command, stderr=stderr)
+        latest = await_checkpoint(run, process, 1)
+        kill(process)
+        latest = checkpoints(run.store)[-1]
+        pages = os.path.join(run.store, "job", str(latest), "pages")
+        with open(pages, "r+b") as f:
+            for offset in range(1000, os.path.getsize(pages) - 8, 4096):
+                f.seek(offset)
+                f.write(b"damage")
+        assert run.finish(run(command=command, stderr=stderr)).code == 0, log.read_text()
+    assert f"checkpoint job@{latest} cannot be restarted" in log.read_text()
+    first, second = run.out.read_text().split()
+    assert first == second
+
+
 def test_latest_is_damaged(run):
     """The one before is taken, and that is said."""
     process = run("--every", "0.2")
