@@ -272,9 +272,17 @@ int options_parse(int argc, char **argv, const struct option_row *rows,
 	return r;
 }
 
+static int take_none(const struct option_row *row, const char *value, void *arg,
+		     struct frem_error *err)
+{
+	(void)value;
+	(void)arg;
+	return frem_fail(err, FREM_USAGE, 0, "unknown option '--%s'", row->name);
+}
+
 int options_parse_none(int argc, char **argv, struct frem_error *err)
 {
-	return options_parse(argc, argv, options_none, NULL, NULL, err);
+	return options_parse(argc, argv, options_none, take_none, NULL, err);
 }
 
 int options_operands(int argc, char **argv, int least, int most, const char *what,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Help and man pages say the same of every command, option by option."""
 
+import json
 import os
 import re
 
@@ -103,3 +104,26 @@ def test_help_of_one_command_as_json(frem):
     assert row["operands"] == ["checkpoint"]
     resume = next(o for o in row["options"] if o["name"] == "resume")
     assert resume["words"] == ["now", "touch-set", "full"]
+
+
+def test_every_command_fails_in_json(frem):
+    """Whatever the command, an error is an object with the exit code in it."""
+    for command in sorted(set(TABLE) - {""}):
+        for arguments in ([command, "--nonsense"], [command, "a", "b", "c", "--pid", "x"]):
+            result = frem.run("--json", *arguments, "--config-file", "/dev/null", code=USAGE)
+            error = result.json()["error"]
+            assert error["code"] == USAGE and f"frem: {error['text']}" == result.error(), command
+
+
+def test_the_overview_names_every_command():
+    page = man_page("").replace("\\-", "-")
+    for command in set(TABLE) - {""}:
+        assert page.count(f"frem-{command} (1)") >= 2, f"{command}: in COMMANDS and in SEE ALSO"
+
+
+def test_every_page_is_installed():
+    """Those in man/, no fewer."""
+    with open(os.path.join(fremtest.BUILD, "meson-info", "intro-installed.json"), encoding="utf-8") as f:
+        installed = {os.path.basename(path) for path in json.load(f)}
+    assert set(os.listdir(os.path.join(ROOT, "man"))) <= installed
+    assert {"_frem", "frem"} <= installed
