@@ -403,7 +403,7 @@ def test_list(store):
     result = run("--store", store.path, "list")
     assert (result.returncode, result.stderr) == (OK, b"")
     lines = text_of(result.stdout).splitlines()
-    assert lines[0].split() == "CHECKPOINT CREATED IMAGE STORED TOUCH SET TASKS COMMAND".split()
+    assert lines[0].split() == "CHECKPOINT CREATED IMAGE STORED TOUCH SET SHARE TASKS COMMAND".split()
     assert [line.split("  ")[0] for line in lines[1:]] == ["größe x@3", "job@1", "job@2", "job@10"]
     assert all("2023-11-14T22:13:20Z" in line and "426 kB" in line for line in lines[1:])
     assert all(line.endswith("  2  root task") for line in lines[1:])
@@ -424,6 +424,7 @@ def test_list_as_json(store):
         "eager_pages": 4,
         "stored_bytes": 5200 + len(manifest) + touch_size,
         "touch_stored_bytes": touch_size,
+        "touch_share": touch_size / 5000,
         "tasks": 2,
         "command": "root task",
     }
@@ -451,13 +452,14 @@ def test_list_survives_damaged_manifests(store):
 
 def test_list_tells_of_objects_that_are_not_what_the_manifest_says(store):
     store.add("job", 1)
-    store.put("job", 1, "pages", bytes(4999))
+    store.add("job", 2)
     os.unlink(os.path.join(store.path, "job/1/head"))
+    store.put("job", 2, "pages", bytes(4999))
     result = run("--store", store.path, "list")
     assert result.returncode == OK
     assert b"job@1" in result.stdout
     assert b"'job@1' is damaged: its head is missing" in result.stderr
-    assert b"'job@1' is damaged: its pages has 4999 bytes, not 5000" in result.stderr
+    assert b"'job@2' is damaged: its pages has 4999 bytes, not 5000" in result.stderr
 
 
 def test_list_of_many(store):
