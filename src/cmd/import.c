@@ -91,7 +91,7 @@ static int import(const struct cmd_context *c, struct import *im, struct frem_er
 		r = checkpoint_job_of_image(c, &im->o, images_fd, progress, &job, err);
 	if (r == 0)
 		r = checkpoint_job_upload(job, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	ui_progress_done();
 	if (c->json)

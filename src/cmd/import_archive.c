@@ -249,8 +249,9 @@ int import_archive(int fd, int to_fd, struct progress *progress, struct frem_err
 	if (r < 0)
 		return r;
 	if (u.left_out)
-		log_notice("the image alone is imported: %u files of the container, such as '%s', "
-			   "stay in the archive",
-			   u.left_out, u.first_left_out);
+		log_notice(
+			"the image alone is imported: what else is in the archive (%u in number, "
+			"such as '%s') stays there",
+			u.left_out, u.first_left_out);
 	return 0;
 }

@@ -97,7 +97,8 @@ static int add_level(struct join *j, int dirfd, const char *name, struct frem_er
 		int r = frem_fail(err, FREM_DAMAGED, errno, "opening the parent image, number %zu",
 				  j->n);
 
-		return frem_hint(err, r, "the link 'parent' in an image leads to it");
+		frem_hint(err, r, "the link 'parent' in an image leads to it");
+		return r;
 	}
 	more = reallocarray(j->levels, j->n + 1, sizeof(*more));
 	if (!more) {
@@ -320,12 +321,13 @@ static int open_out(struct join *j, uint32_t pages_id, struct frem_error *err)
 /* The mappings of the task that a map is of; none for shared memory. */
 static int read_vmas(struct join *j, struct frem_error *err)
 {
+	long pid = strtol(j->name + strlen("pagemap-"), NULL, 10);
 	char name[64];
-	int pid, end = 0;
 
-	if (sscanf(j->name, "pagemap-%d.img%n", &pid, &end) != 1 || j->name[end] || !end)
+	snprintf(name, sizeof(name), "pagemap-%ld.img", pid);
+	if (strcmp(j->name, name) != 0)
 		return 0;
-	snprintf(name, sizeof(name), "mm-%d.img", pid);
+	snprintf(name, sizeof(name), "mm-%ld.img", pid);
 	return image_vmas_read(j->levels[0].dirfd, name, &j->vmas, err);
 }
 

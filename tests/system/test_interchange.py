@@ -189,7 +189,7 @@ def test_archive(stored, dumped, tmp_path, pack):
     image = dumped("touch_tenth", 10)
     archive = write_archive(tmp_path / "container", of_container(image.images), pack)
     result = stored.run("import", archive, "--name", "job")
-    assert result.out == "job@1\n" and "'rootfs-diff.tar', stay in the archive" in result.err
+    assert result.out == "job@1\n" and "such as 'rootfs-diff.tar') stays" in result.err
     out = tmp_path / "out"
     stored.run("export", "job", out)
     assert (out / "config.dump").read_bytes() == b'{"id":"4f1c"}'
@@ -211,6 +211,7 @@ def test_container_is_not_restarted(stored, dumped, tmp_path):
     assert "in a container" in result.error() and "'frem export'" in result.err
     assert not is_alive(image.victim.pid)
     assert [c["name"] for c in stored.json("list")] == ["job"]
+    stored.run("verify", "job")
     result = stored.json("export", "job", tmp_path / "out")
     assert result["criu_options"] is None
     assert images_of(tmp_path / "out").items() <= images_of(image.images).items()
