@@ -238,6 +238,11 @@ static int read_file(struct config *c, char *steal, bool needed, struct frem_err
 	if (!path)
 		return frem_oom(err);
 	r.f = fopen(path, "re");
+	if (!r.f && !needed && errno == EACCES) {
+		/* as where HOME is another user's still */
+		log_info("'%s' cannot be read, ignoring it", path);
+		return 0;
+	}
 	if (!r.f && !needed && (errno == ENOENT || errno == ENOTDIR))
 		return 0;
 	if (!r.f)

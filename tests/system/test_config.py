@@ -3,10 +3,11 @@
 
 import os
 import re
+import subprocess
 
 import pytest
 
-from fremtest import FAILED, STORE, UNABLE, USAGE, Frem
+from fremtest import FAILED, FREM, STORE, UNABLE, USAGE, Frem
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GONE = "http://127.0.0.1:1"
@@ -134,10 +135,30 @@ def test_another_users_file_is_not_trusted(configured, empty_store):
     assert "no store given" in result.error()
 
 
-def test_the_manual_pages_example_is_right(configured):
+def test_a_home_that_cannot_be_reached_does_not_matter(configured):
+    """As where the environment is still that of the user who was before."""
+    configured.write("nonsense")
+    os.chmod(os.path.dirname(configured.path), 0o700)
+    if subprocess.run(["test", "-x", FREM], user=65534, check=False).returncode:
+        pytest.skip("nobody cannot reach the program")
+    numbers = "--mtbf 1h --interval 1m --link 7MB/s --image 1GB --touch 10MB".split()
+    result = configured.frem.run("-v", "plan", *numbers, user=65534)
+    assert "cannot be read, ignoring it" in result.err
+
+
+def examples():
+    """The manual page's, and the one that is installed with all that is commented out in it."""
     with open(os.path.join(ROOT, "man", "frem.conf.5"), encoding="utf-8") as f:
-        example = re.search(r"^\.EX\n(.*?)^\.EE", f.read(), re.M | re.S).group(1)
-    configured.write(example.replace("\\-", "-"))
+        text = re.search(r"^\.EX\n(.*?)^\.EE", f.read(), re.M | re.S).group(1)
+    yield text.replace("\\-", "-")
+    with open(os.path.join(ROOT, "packaging", "frem.conf"), encoding="utf-8") as f:
+        yield re.sub(r"^#(?=\S)", "", f.read(), flags=re.M)
+
+
+@pytest.mark.parametrize("example", examples())
+def test_examples_are_right(configured, example):
+    assert example.count(" = ") >= 4
+    configured.write(example)
     assert "--no-such-option" in configured.frem.refuse(USAGE, "list", "--no-such-option")
 
 
