@@ -236,7 +236,9 @@ static int start_and_follow(struct run *run, const struct run_candidates *c, str
 		log_notice("'%s' has ended well after checkpoint %s@%u: it starts from the "
 			   "beginning",
 			   run->o->name, run->o->name, c->ended);
-	r = run_start(run, err);
+	r = run_watch_signals(run, err);
+	if (r == 0)
+		r = run_start(run, err);
 	return r < 0 ? r : run_loop(run, err);
 }
 
@@ -300,6 +302,7 @@ static int follow(struct run *run, struct frem_error *err)
 	struct run_candidates c = {0};
 	int r = run_store_look(run->o->cmd, run->o->name, &c, err);
 
+	run->highest_before = c.highest;
 	if (r == 0 && c.n)
 		run->latest = c.seqs[0];
 	if (r == 0)

@@ -68,8 +68,9 @@ struct run {
 	bool stopping;				/* SIGTERM: a checkpoint, and the end */
 	bool stopping_now;			/* it is being made */
 	bool stopped;				/* it is in the store, and the job has been ended */
-	char *passed_over; /* why later checkpoints were not taken; NULL: nothing to say */
-	uint32_t latest;   /* highest number that is in the store and could be restarted */
+	char *passed_over;	 /* why later checkpoints were not taken; NULL: nothing to say */
+	uint32_t highest_before; /* number that was taken when the run began */
+	uint32_t latest;	 /* highest number that is in the store and could be restarted */
 	struct run_attempt attempts[RUN_ATTEMPTS];
 	struct run_totals totals;
 };
@@ -86,6 +87,8 @@ void run_say_passed_over(struct run *run);
 
 /* ---- run_loop.c ---- */
 
+/* From now on signals are the job's, and wait for run_loop(). */
+int run_watch_signals(struct run *run, struct frem_error *err);
 /* Follows a job that runs until its end. Returns its exit status, RUN_STOPPED, or fails where its
  * memory could not be brought in and it was killed. */
 int run_loop(struct run *run, struct frem_error *err);

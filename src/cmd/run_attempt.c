@@ -40,11 +40,14 @@ struct making {
 	bool output_too_long;
 };
 
-static void prune(const struct run *run, const struct checkpoint_job *job)
+/* What was interrupted before this run began is nobody's any more; one look at it is enough. */
+static void tidy(const struct run *run, const struct checkpoint_job *job)
 {
+	uint32_t leftovers = run->totals.checkpoints ? 0 : run->highest_before;
 	struct frem_error err = {0};
 
-	if (run->o->keep && run_store_keep(job->store, &job->id, run->o->keep, &err) < 0)
+	if ((run->o->keep || leftovers) &&
+	    run_store_tidy(job->store, &job->id, run->o->keep, leftovers, &err) < 0)
 		log_warning("removing older checkpoints: %s, ignoring: more are kept", err.text);
 }
 
@@ -60,7 +63,7 @@ static void on_committed(void *arg, const struct checkpoint_job *job)
 	};
 
 	file_write_all(m->fd, &report, sizeof(report));
-	prune(m->run, job);
+	tidy(m->run, job);
 }
 
 static int on_frozen(void *arg, int images_fd, struct frem_error *err)

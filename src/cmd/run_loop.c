@@ -95,9 +95,23 @@ static void take_signals(struct run *run)
 		take_signal(run, &info);
 }
 
-static int watch_signals(struct run *run, struct frem_error *err)
+/* One that came between the last look before the resume and now. */
+static void take_early_signal(struct run *run)
 {
-	struct signalfd_siginfo early = {.ssi_signo = (uint32_t)interrupt_signal()};
+	int number = interrupt_signal();
+	struct signalfd_siginfo early = {.ssi_signo = (uint32_t)number};
+
+	if (number == SIGINT || number == SIGQUIT) { /* keys, most likely */
+		early.ssi_code = SI_QUEUE;
+		early.ssi_int = 1;
+	}
+	if (number)
+		take_signal(run, &early);
+	interrupt_clear();
+}
+
+int run_watch_signals(struct run *run, struct frem_error *err)
+{
 	sigset_t set;
 
 	supervise_signals(&set);
@@ -107,10 +121,6 @@ static int watch_signals(struct run *run, struct frem_error *err)
 		run->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (run->signals < 0)
 		return frem_fail(err, FREM_FAILED, errno, "watching signals");
-	/* one that came between the last look before the resume and now */
-	if (interrupted())
-		take_signal(run, &early);
-	interrupt_clear();
 	return 0;
 }
 
@@ -191,8 +201,9 @@ static int wait_for_news(struct run *run, struct frem_error *err)
 
 int run_loop(struct run *run, struct frem_error *err)
 {
-	int r = watch_signals(run, err), status;
+	int r = run_watch_signals(run, err), status;
 
+	take_early_signal(run);
 	set_due(run);
 	while (r == 0) {
 		if (waitpid(run->root, &status, WNOHANG) == run->root)

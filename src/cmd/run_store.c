@@ -2,6 +2,7 @@
 #include "run_store.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,8 @@ static int take_listing(const struct store_list *l, struct run_candidates *ret,
 
 		if (name_split_key(l->objects[i].key, &k, &object) < 0)
 			continue;
+		if (k.seq > ret->highest)
+			ret->highest = k.seq;
 		if (strcmp(object, OBJECT_MANIFEST) == 0)
 			ret->seqs[ret->n++] = k.seq;
 		else if (strcmp(object, OBJECT_ENDED) == 0 && k.seq > ret->ended)
@@ -110,8 +113,8 @@ int run_store_clean(const struct cmd_context *c, const char *name, struct frem_e
 	return r;
 }
 
-int run_store_keep(struct store *s, const struct checkpoint_name *latest, unsigned keep,
-		   struct frem_error *err)
+int run_store_tidy(struct store *s, const struct checkpoint_name *latest, unsigned keep,
+		   uint32_t leftovers, struct frem_error *err)
 {
 	_cleanup_inventory_ struct inventory *v = NULL;
 	struct checkpoint_name all = *latest;
@@ -122,10 +125,11 @@ int run_store_keep(struct store *s, const struct checkpoint_name *latest, unsign
 	r = inventory_read(s, &all, &v, err);
 	for (size_t i = r < 0 ? 0 : v->n; r == 0 && i-- > 0;) {
 		const struct inventory_entry *e = &v->entries[i];
+		bool whole = e->manifest != INVENTORY_NONE;
 
-		if (e->manifest == INVENTORY_NONE || e->id.seq > latest->seq)
-			continue;
-		if (++seen > keep)
+		if (whole && e->id.seq <= latest->seq)
+			seen++;
+		if (whole ? keep && seen > keep : e->id.seq <= leftovers)
 			r = removal_of(s, &e->id, err);
 	}
 	return r;

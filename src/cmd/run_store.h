@@ -18,7 +18,8 @@
 struct run_candidates {
 	uint32_t *seqs; /* checkpoints of the job that is not over, the latest first */
 	size_t n;
-	uint32_t ended; /* the latest of one that is over, 0: there is none */
+	uint32_t highest; /* number that is taken, be it by an interrupted upload */
+	uint32_t ended;	  /* the latest of one that is over, 0: there is none */
 };
 
 int run_store_look(const struct cmd_context *c, const char *name, struct run_candidates *ret,
@@ -29,9 +30,12 @@ int run_store_ended(const struct cmd_context *c, const char *name, uint32_t seq,
 		    struct frem_error *err);
 /* Removes all checkpoints of the name. */
 int run_store_clean(const struct cmd_context *c, const char *name, struct frem_error *err);
-/* Removes the checkpoints of the name but the `keep` (at least one) latest of those up to `latest`,
- * which must be in the store. */
-int run_store_keep(struct store *s, const struct checkpoint_name *latest, unsigned keep,
-		   struct frem_error *err);
+/*
+ * After checkpoint `latest`, which must be in the store: removes those of the name before it but
+ * the latest `keep` (0: none), and what uploads that were interrupted have left under numbers up to
+ * `leftovers`.
+ */
+int run_store_tidy(struct store *s, const struct checkpoint_name *latest, unsigned keep,
+		   uint32_t leftovers, struct frem_error *err);
 
 #endif

@@ -2,10 +2,12 @@
 """frem run: a job that is killed, stopped and moved ends with the output of one left alone."""
 
 import contextlib
+import fcntl
 import os
 import pty
 import signal
 import subprocess
+import termios
 
 import pytest
 
@@ -233,6 +235,18 @@ def test_status(run):
     assert killed.code == 128 + signal.SIGKILL
 
 
+def test_leftovers_of_an_upload(run):
+    """What a killed upload has left goes with the first checkpoint of the next run."""
+    left = os.path.join(run.store, "job", "7")
+    os.makedirs(left)
+    with open(os.path.join(left, "pages"), "wb") as f:
+        f.write(b"half")
+    process = run("--every", "0.2")
+    assert await_checkpoint(run, process) == 8
+    wait_until("its removal", lambda: not os.path.exists(os.path.join(left, "pages")), 20)
+    assert run.finish(process).code == 0
+
+
 def test_in_a_pipe(run):
     """What was written since the checkpoint comes twice; nothing is missing, nothing is wrong."""
     process = run("--every", "0.2", stdout=subprocess.PIPE)
@@ -253,15 +267,30 @@ def read_terminal(keyboard):
     return got.replace(b"\r", b"").decode()
 
 
-def on_a_terminal(run, *options):
+def on_a_terminal(run, *options, **popen):
     keyboard, terminal = pty.openpty()
-    process = run(*options, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE)
+    process = run(*options, stdin=terminal, stdout=terminal, stderr=subprocess.PIPE, **popen)
     os.close(terminal)
     return process, keyboard
 
 
+def take_terminal():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_ctrl_c(run):
+    """It reaches all processes in front, as it does without frem."""
+    command = ("--", "/bin/sh", "-c", "echo here; sleep 30; echo not here")
+    process, keyboard = on_a_terminal(run, command=command, preexec_fn=take_terminal)
+    assert os.read(keyboard, 4) == b"here"
+    os.write(keyboard, b"\3")
+    assert "not" not in read_terminal(keyboard)
+    os.close(keyboard)
+    assert process.wait(20) == 128 + signal.SIGINT
+
+
 def test_on_a_terminal(run):
-    """Killed on one terminal, it goes on on the next; Ctrl-C ends it."""
+    """Killed on one terminal, it goes on on the next."""
     process, keyboard = on_a_terminal(run, "--every", "0.2")
     await_checkpoint(run, process, 1)
     process.kill()
