@@ -116,17 +116,29 @@ def pagemaps(directory):
     return [n for n in os.listdir(directory) if n.startswith("pagemap-") and "shmem" not in n]
 
 
-def runs(entries):
+def runs(entries, length=RUN):
     """Entries cut into runs, each with its place in the pages file."""
     place = 0
     for e in entries:
-        for i in range(0, e[PAGES], RUN if e[FLAGS] & LAZY else e[PAGES]):
-            n = min(RUN, e[PAGES] - i) if e[FLAGS] & LAZY else e[PAGES]
+        for i in range(0, e[PAGES], length if e[FLAGS] & LAZY else e[PAGES]):
+            n = min(length, e[PAGES] - i) if e[FLAGS] & LAZY else e[PAGES]
             yield {**e, VADDR: e[VADDR] + i * PAGE, PAGES: n}, place + i
         place += e[PAGES]
 
 
-def move_to_parent(images, parent, punched=False):
+def joined(entries):
+    """Entries with those that follow on each other made one, as a dump has them."""
+    out = []
+    for e in entries:
+        last = out[-1] if out else None
+        if last and last[FLAGS] == e[FLAGS] and last[VADDR] + last[PAGES] * PAGE == e[VADDR]:
+            last[PAGES] += e[PAGES]
+        else:
+            out.append(dict(e))
+    return out
+
+
+def move_to_parent(images, parent, length=RUN, punched=False):
     """As if every other run of lazy pages had not changed since an earlier dump.
 
     punched: the others were in the earlier dump, too, and deduplication has made holes of them.
@@ -139,7 +151,7 @@ def move_to_parent(images, parent, punched=False):
         with open(pages_file(images, header), "rb") as f:
             data = f.read()
         maps, pages = ([], []), (bytearray(), bytearray())
-        for i, (e, place) in enumerate(runs(entries)):
+        for i, (e, place) in enumerate(runs(entries, length)):
             to = 1 if e[FLAGS] & LAZY and i % 2 else 0
             maps[to].append(e)
             pages[to].extend(data[place * PAGE : (place + e[PAGES]) * PAGE])
@@ -150,7 +162,7 @@ def move_to_parent(images, parent, punched=False):
                 maps[0].append({**e, FLAGS: PARENT})
                 moved += e[PAGES]
         for directory, m, p in zip((images, parent), maps, pages, strict=True):
-            write_pagemap(os.path.join(directory, name), magic, header, m)
+            write_pagemap(os.path.join(directory, name), magic, header, joined(m))
             with open(pages_file(directory, header), "wb") as f:
                 f.write(p)
     return moved
