@@ -21,6 +21,7 @@ PAGES = [
     for pattern in ("*.md", "docs/*.md", "docs/howto/*.md")
     for path in glob.glob(os.path.join(ROOT, pattern))
 ]
+MAN_PAGES = [os.path.join("man", name) for name in sorted(os.listdir(os.path.join(ROOT, "man")))]
 HOWTOS = {"batch-job", "service", "two-hosts"}
 
 
@@ -186,9 +187,17 @@ def test_two_hosts(frem, started, victim, store_dir, tmp_path):
 # ---- whatever page it is ----
 
 
+def as_markdown(page):
+    """A page's text; of a manual page its examples."""
+    if not page.startswith("man/"):
+        return read(page)
+    plain = read(page).replace("\\-", "-").replace("\\e\n", "\\\n").replace("\\(oq", "'")
+    return "".join(f"```\n{e}```\n" for e in re.findall(r"^\.EX\n(.*?)^\.EE", plain, re.M | re.S))
+
+
 def command_lines(page):
     """Every command line of frem's in a page: in blocks, and as code within the text."""
-    text = read(page).replace("\\\n", " ").replace("\\|", "|")
+    text = as_markdown(page).replace("\\\n", " ").replace("\\|", "|")
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
     lines = [line for block in fenced for line in block.splitlines()]
     lines += re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
@@ -209,7 +218,7 @@ def verb_and_options(line):
     return (words[0] if words else ""), set(options) - globals_ - {"-vv"}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES + MAN_PAGES)
 def test_pages_name_commands_and_options_that_exist(page):
     for line in command_lines(page):
         verb, options = verb_and_options(line)
@@ -223,6 +232,7 @@ def test_pages_name_commands_and_options_that_exist(page):
 def test_command_lines_are_found():
     found = [line for page in PAGES for line in command_lines(page)]
     assert len(found) > 30
+    assert sum(len(list(command_lines(page))) for page in MAN_PAGES) > 5
     assert verb_and_options("--store /srv list solve") == ("list", set())
     assert verb_and_options("restart X [--resume now|full] [-q]") == ("restart", {"--resume"})
 
