@@ -4,6 +4,7 @@
 import ctypes
 import os
 import re
+import socket
 import subprocess
 
 import pytest
@@ -121,14 +122,14 @@ def cannot_be_dumped(scene):
     return scene.checkpoint_of(v.pid)
 
 
-def file_is_missing(scene):
-    log = scene.path / "log"
-    with open(log, "w", encoding="utf-8") as stdout:
-        v = scene.new_victim("touch_tenth", 20, stdout=stdout)
+def port_is_taken(scene):
+    v = scene.new_victim("tcp_echo")
+    with open(v.status, encoding="utf-8") as f:
+        port = int(re.search(r"^port (\d+)$", f.read(), re.M).group(1))
     scene.frem.checkpoint(v, "run", "--window", "off")
     v.kill()
-    log.unlink()
-    return scene.run("restart", "run")
+    with socket.create_server(("127.0.0.1", port)):
+        return scene.run("restart", "run")
 
 
 PROVOKED = {
@@ -185,7 +186,7 @@ PROVOKED = {
     "pid … is taken by '…'": pid_is_taken,
     "'…' runs already, as process …": run_twice,
     "dumping process …: CRIU refused": cannot_be_dumped,
-    "restoring '…' (pid …): CRIU refused": file_is_missing,
+    "restoring '…' (pid …): CRIU refused": port_is_taken,
 }
 
 
