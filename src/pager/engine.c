@@ -67,13 +67,12 @@
 
 #define TICK_MS 250 /* how often it is asked whether the address spaces still live */
 #define BUSY_MS 1   /* until what an address space could not take is tried again */
-#define KILL_MS 10000
 /* Of the remaining image, while nothing can be put in place yet: what a fast link brings meanwhile.
  */
 #define HELD_EARLY (UINT64_C(64) << 20)
 
 /* What epoll says about: members are told by their own address. */
-static char source_news, source_caller, source_keeper, source_workers;
+static char source_news, source_caller, source_workers;
 
 bool engine_page_wanted(const struct engine *e, uint64_t number)
 {
@@ -128,20 +127,6 @@ static int watch(struct engine *e, int fd, void *source, struct frem_error *err)
 	return 0;
 }
 
-/* With the keeper gone nobody would hold the userfaultfds after us: the tree is ended at once. */
-static _Noreturn void keeper_died(struct engine *e)
-{
-	struct frem_error err = {0};
-	bool gone;
-
-	frem_fail(&err, FREM_FAILED, 0, "bringing the memory in: the keeper process was killed");
-	gone = job_tree_kill_all(&e->tree, KILL_MS);
-	report_event(PAGER_EVENT_FAILED, NULL, &err);
-	while (!gone)
-		gone = job_tree_kill_all(&e->tree, TICK_MS);
-	_exit(1);
-}
-
 static int hear_keeper(struct engine *e, struct frem_error *err)
 {
 	struct wire_news n;
@@ -153,10 +138,6 @@ static int hear_keeper(struct engine *e, struct frem_error *err)
 			log_debug("criu has restored all tasks");
 			e->finished = true;
 			deliver_held_all(e);
-		} else if (n.type == WIRE_ROOT) {
-			job_tree_set_root(&e->tree, n.pid);
-		} else if (job_tree_add_seen(&e->tree, n.pid, n.task) < 0) {
-			r = frem_oom(err);
 		} else {
 			r = members_arrived(e, n.pid, n.fd, err);
 		}
@@ -184,9 +165,7 @@ int engine_poll(struct engine *e, int timeout_ms, struct frem_error *err)
 	for (int i = 0; i < n && r == 0; i++) {
 		void *source = ev[i].data.ptr;
 
-		if (source == &source_keeper)
-			keeper_died(e);
-		else if (source == &source_caller)
+		if (source == &source_caller)
 			hear_caller(e);
 		else if (source == &source_news)
 			r = hear_keeper(e, err);
@@ -206,12 +185,7 @@ static int prepare(struct engine *e, struct frem_error *err)
 	e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (e->epoll_fd < 0)
 		return frem_fail(err, FREM_FAILED, errno, "making an epoll descriptor");
-	e->keeper_pidfd = (int)syscall(SYS_pidfd_open, e->ends->keeper, 0);
-	if (e->keeper_pidfd < 0 || getppid() != e->ends->keeper)
-		keeper_died(e); /* tasks may be there already, if this is not the first pager */
-	r = watch(e, e->keeper_pidfd, &source_keeper, err);
-	if (r == 0 && e->o->mode != PAGER_FULL)
-		r = resume_open(e, err);
+	r = e->o->mode != PAGER_FULL ? resume_open(e, err) : 0;
 	if (r == 0)
 		r = watch(e, e->ends->caller, &source_caller, err);
 	if (r == 0)
@@ -621,7 +595,6 @@ static void engine_done(struct engine *e)
 	loaded_done(&e->loaded);
 	opener_done(&e->opener);
 	journal_free(e->journal);
-	job_tree_done(&e->tree);
 	free(e->held_pages);
 	free(e->held_touch);
 	free(e->written);
@@ -642,7 +615,6 @@ int engine_main(const struct pager_options *o, struct wire_shared *shared,
 			   .turn = PTHREAD_COND_INITIALIZER,
 			   .local_fd = -1,
 			   .epoll_fd = -1,
-			   .keeper_pidfd = -1,
 			   .bits.fd = -1};
 	struct frem_error err = {0};
 	int r;
@@ -650,7 +622,7 @@ int engine_main(const struct pager_options *o, struct wire_shared *shared,
 	TAILQ_INIT(&e.arrived);
 	TAILQ_INIT(&e.held);
 	engine_lock(&e);
-	r = job_tree_copy(&e.tree, ends->tree) < 0 ? frem_oom(&err) : prepare(&e, &err);
+	r = prepare(&e, &err);
 	if (r == 0)
 		r = start_fetching(&e, &err);
 	if (r == 0 && ends->again)

@@ -15,7 +15,6 @@
 #include "space.h"
 #include "touch_order.h"
 #include "touch_stream.h"
-#include "tree_kill.h"
 
 struct engine;
 struct recorder;
@@ -74,8 +73,7 @@ struct engine {
 	struct wire_shared *shared;
 	struct pager_stats *stats;
 	const struct engine_ends *ends;
-	struct job_tree tree; /* for the case that the keeper dies */
-	int epoll_fd, keeper_pidfd;
+	int epoll_fd;
 
 	/* Guards all that the workers share: see workers.h. The engine's thread alone touches the
 	 * store, the lanes and the touch stream. */

@@ -26,6 +26,7 @@
 #define KILL_MS \
 	10000 /* until the caller is told; the keeper itself waits for as long as it takes */
 #define GUARD_MS 250
+#define HOLDER_NAME "memory-holder" /* not frem: who kills all that has that name leaves it */
 #define VAIN_MAX 20 /* deaths in a row of pager processes that put no page in place */
 
 struct keeper {
@@ -36,7 +37,10 @@ struct keeper {
 	int news[2];	    /* to the pager process; ours first */
 	int pidfd;	    /* of the pager process */
 	pid_t pager, caller;
-	int32_t uffd_of; /* the task whose userfaultfd comes next; 0: a pid comes next */
+	pid_t holder; /* 0: none */
+	int holder_pidfd;
+	bool holder_lags; /* more is known than when it was made */
+	int32_t uffd_of;  /* the task whose userfaultfd comes next; 0: a pid comes next */
 	bool caller_gone;
 	bool finished; /* CRIU's word came: behind the last userfaultfd */
 	struct job_tree tree;
@@ -67,12 +71,23 @@ static int listen_for_criu(struct keeper *k, struct frem_error *err)
 	return 0;
 }
 
+/* It is not closed: its number would be given to the next userfaultfd, while the holder still takes
+ * it for a socket. */
+static void hang_up(struct keeper *k, int *fd)
+{
+	if (*fd < 0)
+		return;
+	shutdown(*fd, SHUT_RDWR);
+	*fd = -1;
+	k->holder_lags = true;
+}
+
 static void stop_listening(struct keeper *k)
 {
 	if (k->listener < 0)
 		return;
 	unlinkat(k->o->work_fd, WIRE_SOCKET, 0);
-	close(take_fd(&k->listener));
+	hang_up(k, &k->listener);
 }
 
 static void accept_criu(struct keeper *k)
@@ -144,11 +159,9 @@ static bool stands_alone(const struct keeper *k)
 
 static void learn_root(struct keeper *k, pid_t root)
 {
-	struct wire_news news = {.type = WIRE_ROOT, .pid = root};
-
 	job_tree_set_root(&k->tree, root);
 	k->shared->root = root;
-	tell_pager(k, &news);
+	k->holder_lags = true;
 }
 
 /* Of the tasks that have sent their userfaultfds. */
@@ -195,13 +208,14 @@ static int note_uffd(struct keeper *k, const struct wire_news *news)
 	return 0;
 }
 
-static int take_uffd(struct keeper *k, int fd, pid_t sender)
+static int take_uffd(struct keeper *k, int fd)
 {
-	struct wire_news news = {.type = WIRE_UFFD, .pid = k->uffd_of, .fd = fd, .task = sender};
+	struct wire_news news = {.type = WIRE_UFFD, .pid = k->uffd_of, .fd = fd};
 
 	if (fd < 0)
 		return -EPROTO;
 	k->uffd_of = 0;
+	k->holder_lags = true;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	tell_pager(k, &news);
 	return note_uffd(k, &news);
@@ -217,28 +231,37 @@ static void hear_criu(struct keeper *k)
 	/* CRIU sends one filler byte with a descriptor */
 	n = receive(k->criu, &number, k->uffd_of ? 1 : sizeof(number), &fd, &sender);
 	if (n <= 0) {
-		close(take_fd(&k->criu));
+		hang_up(k, &k->criu);
 		return;
 	}
 	if (k->uffd_of)
-		r = take_uffd(k, fd, sender.pid);
+		r = take_uffd(k, fd);
 	else if (n == sizeof(number))
 		r = take_number(k, number, sender.pid);
 	else
 		r = -EPROTO;
-	/* a closed connection makes CRIU give the restore up */
+	/* which makes CRIU give the restore up */
 	if (r < 0)
-		close(take_fd(&k->criu));
+		hang_up(k, &k->criu);
 }
 
-static void kill_pager(struct keeper *k)
+/* One of ours, not yet waited for. */
+static void kill_child(pid_t *pid)
 {
-	if (k->pager <= 0)
+	if (*pid <= 0)
 		return;
-	kill(k->pager, SIGKILL); /* our child, not yet waited for */
-	while (waitpid(k->pager, NULL, 0) < 0 && errno == EINTR)
+	kill(*pid, SIGKILL);
+	while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
 		;
-	k->pager = 0;
+	*pid = 0;
+}
+
+/* Nothing is left to be held. */
+static _Noreturn void leave(struct keeper *k, int status)
+{
+	stop_listening(k);
+	kill_child(&k->holder);
+	_exit(status);
 }
 
 /* What CRIU has sent: a userfaultfd that is not received would be closed with the connection. */
@@ -259,8 +282,7 @@ static _Noreturn void abandon(struct keeper *k, const struct frem_error *why)
 
 	take_what_was_sent(k);
 	stop_listening(k);
-	if (k->criu >= 0)
-		close(take_fd(&k->criu));
+	hang_up(k, &k->criu);
 	gone = job_tree_kill_all(&k->tree, KILL_MS);
 	if (why) {
 		struct frem_error err = *why;
@@ -272,7 +294,79 @@ static _Noreturn void abandon(struct keeper *k, const struct frem_error *why)
 	}
 	while (!gone)
 		gone = job_tree_kill_all(&k->tree, GUARD_MS);
-	_exit(1);
+	leave(k, 1);
+}
+
+/* fork() that shares the table of descriptors; there is one thread. */
+static pid_t fork_sharing_files(int *ret_pidfd)
+{
+	int pidfd = -1;
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | CLONE_PIDFD | SIGCHLD, NULL, &pidfd,
+				   NULL, 0);
+
+	if (pid > 0)
+		*ret_pidfd = pidfd;
+	return pid;
+}
+
+/* It was killed between being through and saying so. */
+static void say_drained(void)
+{
+	report_event(PAGER_EVENT_TOUCHED, NULL, NULL);
+	report_event(PAGER_EVENT_DRAINED, NULL, NULL);
+}
+
+/* The holder's whole life. The pager process dies with the keeper. */
+static _Noreturn void hold(struct keeper *k, pid_t keeper)
+{
+	struct frem_error err = {0};
+	sigset_t end;
+
+	prctl(PR_SET_NAME, HOLDER_NAME);
+	sigemptyset(&end);
+	sigaddset(&end, SIGHUP);
+	sigprocmask(SIG_BLOCK, &end, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGHUP);
+	while (getppid() == keeper)
+		sigwaitinfo(&end, NULL);
+	k->holder = 0;
+	k->news[0] = k->news[1] = -1; /* as they were when this process was made */
+	shutdown(k->ends->keeper_cmd, SHUT_RDWR);
+	if (k->shared->drained) {
+		say_drained();
+		leave(k, 0);
+	}
+	frem_fail(&err, FREM_FAILED, 0, "bringing the memory in: the keeper process was killed");
+	abandon(k, &err);
+}
+
+/* One that knows all that is known now, in the place of the one that is there. */
+static int renew_holder(struct keeper *k, struct frem_error *err)
+{
+	pid_t keeper = getpid(), holder;
+	int pidfd;
+
+	holder = fork_sharing_files(&pidfd);
+	if (holder < 0)
+		return frem_fail(err, FREM_FAILED, errno, "starting the holder of userfaultfds");
+	if (holder == 0)
+		hold(k, keeper);
+	kill_child(&k->holder);
+	cleanup_close(&k->holder_pidfd);
+	k->holder = holder;
+	k->holder_pidfd = pidfd;
+	k->holder_lags = false;
+	return 0;
+}
+
+static void keep_holder(struct keeper *k)
+{
+	struct frem_error err = {0};
+
+	if (renew_holder(k, &err) == 0)
+		return;
+	kill_child(&k->pager);
+	abandon(k, &err);
 }
 
 static void hear_caller(struct keeper *k)
@@ -284,16 +378,17 @@ static void hear_caller(struct keeper *k)
 		return;
 	if (n == sizeof(c) && c.type == WIRE_RESTORED) {
 		learn_root(k, c.pid);
+		keep_holder(k);
 		tell_caller(k);
 		return;
 	}
 	k->caller_gone = true;
 	/* a job that stands on its own feet goes on without frem, unless that was told to end it */
 	if (n == sizeof(c) || !k->tree.root) {
-		kill_pager(k);
+		kill_child(&k->pager);
 		if (!k->shared->drained)
 			abandon(k, NULL);
-		_exit(0);
+		leave(k, 0);
 	}
 }
 
@@ -354,19 +449,13 @@ static void let_go_of_terminal(void)
 		log_debug("cannot leave the working directory, ignoring");
 }
 
-/* fork() that shares the table of descriptors; there is one thread. */
-static pid_t fork_sharing_files(void)
-{
-	return (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, 0);
-}
-
 static int start_pager(struct keeper *k, struct frem_error *err)
 {
 	pid_t keeper = getpid();
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, k->news) < 0)
 		return frem_fail(err, FREM_FAILED, errno, "making a socket");
-	k->pager = fork_sharing_files();
+	k->pager = fork_sharing_files(&k->pidfd);
 	if (k->pager < 0)
 		return frem_fail(err, FREM_FAILED, errno, "starting the pager process");
 	if (k->pager == 0) {
@@ -374,28 +463,33 @@ static int start_pager(struct keeper *k, struct frem_error *err)
 			.news = k->news[1],
 			.caller = k->ends->pager_cmd,
 			.recording = k->again ? -1 : k->ends->recording,
-			.keeper = keeper,
 			.again = k->again,
-			.tree = &k->tree,
 			.uffds = k->uffds,
 			.n_uffds = k->n_uffds,
 			.finished = k->finished,
 		};
 
 		become_daemon("frem-pager");
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != keeper)
+			_exit(1);
 		_exit(engine_main(k->o, k->shared, &e));
 	}
 	/* both ends stay open: closing one here would close it for the pager process */
-	k->pidfd = (int)syscall(SYS_pidfd_open, k->pager, 0);
-	return k->pidfd < 0 ? frem_fail(err, FREM_FAILED, errno, "watching the pager process") : 0;
+	return 0;
 }
 
 /* What the killed one had open is closed, but for the userfaultfds. */
 static int clear_away(struct keeper *k)
 {
 	const struct wire_resume *r = &k->shared->resume;
-	const int kept[] = {k->listener, k->criu, k->tree.pidfd,
-			    r->image,	 r->bits, r->log[r->log_current & 1].fd};
+	const int kept[] = {k->listener,
+			    k->criu,
+			    k->tree.pidfd,
+			    k->holder_pidfd,
+			    r->image,
+			    r->bits,
+			    r->log[r->log_current & 1].fd};
 	struct fds keep = {0};
 	int e = k->inherited.n ? 0 : -EBADF; /* they could not be found out */
 
@@ -447,15 +541,8 @@ static bool start_again(struct keeper *k, int number, struct frem_error *err)
 	k->again = true;
 	if (start_pager(k, err) == 0)
 		return true;
-	kill_pager(k);
+	kill_child(&k->pager);
 	return false;
-}
-
-/* It was killed between being through and saying so. */
-static void say_drained(void)
-{
-	report_event(PAGER_EVENT_TOUCHED, NULL, NULL);
-	report_event(PAGER_EVENT_DRAINED, NULL, NULL);
 }
 
 static void pager_ended(struct keeper *k)
@@ -469,8 +556,7 @@ static void pager_ended(struct keeper *k)
 	if (k->shared->drained) {
 		if (info.si_code != CLD_EXITED)
 			say_drained();
-		stop_listening(k);
-		_exit(0);
+		leave(k, 0);
 	}
 	hear_last_words(k);
 	if (info.si_code != CLD_EXITED && start_again(k, info.si_status, &err))
@@ -492,7 +578,7 @@ static void look_after_criu(struct keeper *k)
 	if (!stands_alone(k) || k->criu >= 0 || k->finished)
 		return;
 	frem_fail(&err, FREM_REFUSED, 0, "criu has ended the restore early");
-	kill_pager(k);
+	kill_child(&k->pager);
 	abandon(k, &err);
 }
 
@@ -504,9 +590,10 @@ static _Noreturn void keep(struct keeper *k)
 			{.fd = k->caller_gone ? -1 : k->ends->keeper_cmd, .events = POLLIN},
 			{.fd = k->listener, .events = POLLIN},
 			{.fd = k->criu, .events = POLLIN},
+			{.fd = k->holder_pidfd, .events = POLLIN},
 		};
 
-		if (poll(fds, 4, -1) < 0)
+		if (poll(fds, 5, -1) < 0)
 			continue;
 		if (fds[1].revents)
 			hear_caller(k);
@@ -516,6 +603,8 @@ static _Noreturn void keep(struct keeper *k)
 			hear_criu(k);
 			look_after_criu(k);
 		}
+		if (k->holder_lags || fds[4].revents)
+			keep_holder(k);
 		if (fds[0].revents)
 			pager_ended(k);
 	}
@@ -530,6 +619,7 @@ _Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *sh
 			   .listener = -1,
 			   .criu = -1,
 			   .pidfd = -1,
+			   .holder_pidfd = -1,
 			   .caller = caller};
 	struct frem_error err = {0};
 	int r;
@@ -544,9 +634,11 @@ _Noreturn void keeper_main(const struct pager_options *o, struct wire_shared *sh
 	job_tree_init(&k.tree, caller);
 	r = listen_for_criu(&k, &err);
 	if (r == 0)
+		r = renew_holder(&k, &err);
+	if (r == 0)
 		r = start_pager(&k, &err);
 	if (r < 0) {
-		kill_pager(&k);
+		kill_child(&k.pager);
 		abandon(&k, &err);
 	}
 	keep(&k);

@@ -10,6 +10,12 @@
  *
  * If the pager process is killed, the keeper starts another one, which goes on: resume.h. It kills
  * the tree where that is not possible, or does not help.
+ *
+ * The holder shares the same table and does nothing but wait for the end of the keeper, whatever
+ * happens to the pager process meanwhile (which dies with the keeper). Then it does what the keeper
+ * would: it is a fork of it, and knows what the keeper knew when it made it. So the keeper makes a
+ * new one, and then ends the old one, whenever it knows more, and before a task may run; also when
+ * the holder itself is killed. A descriptor that a holder knows by its number keeps it.
  */
 #ifndef FREM_PAGER_KEEPER_H
 #define FREM_PAGER_KEEPER_H

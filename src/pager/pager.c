@@ -19,7 +19,7 @@
 
 #define RECORDING "recording"
 #define HELD_MS 10000 /* for what CRIU has sent to reach the keeper */
-#define END_MS 15000  /* for both processes to end the tree and themselves */
+#define END_MS 15000  /* for the processes to end the tree and themselves */
 
 static void close_pair(int pair[2])
 {
@@ -117,12 +117,12 @@ int pager_event_fd(const struct pager *p)
 	return p->events;
 }
 
-/* Neither process is left to say anything. */
-static void both_died(struct pager *p, struct pager_event *ret)
+/* None is left to say anything. */
+static void all_died(struct pager *p, struct pager_event *ret)
 {
 	*ret = (struct pager_event){.type = PAGER_EVENT_FAILED};
 	frem_fail(&ret->err, FREM_FAILED, 0,
-		  "bringing the memory in: both pager processes were killed");
+		  "bringing the memory in: all of its processes were killed");
 	/* a caller that does not drive the restore has not been told */
 	if (!p->tree.root && p->shared->root)
 		job_tree_set_root(&p->tree, p->shared->root);
@@ -155,7 +155,7 @@ static int take_report(struct pager *p, struct pager_event *ret)
 		if (p->ended) /* rightly */
 			return 0;
 		p->ended = true;
-		both_died(p, ret);
+		all_died(p, ret);
 		return 1;
 	}
 	if (r.type == WIRE_LOG) {
@@ -187,7 +187,7 @@ int pager_next_event(struct pager *p, int timeout_ms, struct pager_event *ret)
 			return 0;
 		if (take_report(p, ret))
 			return 1;
-		/* all is said: only the end of both processes is left to be seen */
+		/* all is said: only the end of the processes is left to be seen */
 		if (p->ended && fd.revents & POLLHUP)
 			return 0;
 	}

@@ -57,27 +57,6 @@ void job_tree_init(struct job_tree *t, pid_t caller)
 	*t = (struct job_tree){.pidfd = -1, .ancestors = {caller, 0}};
 }
 
-static void *copy(const void *data, size_t n)
-{
-	void *c = malloc(n ? n : 1);
-
-	return c && n ? memcpy(c, data, n) : c;
-}
-
-int job_tree_copy(struct job_tree *ret, const struct job_tree *t)
-{
-	*ret = *t;
-	ret->pidfd = t->pidfd < 0 ? -1 : fcntl(t->pidfd, F_DUPFD_CLOEXEC, 3);
-	ret->prints = copy(t->prints, t->n_prints * sizeof(*t->prints));
-	ret->seen = copy(t->seen, t->n_seen * sizeof(*t->seen));
-	ret->cap_seen = t->n_seen;
-	if (ret->prints && ret->seen && (t->pidfd < 0 || ret->pidfd >= 0))
-		return 0;
-	job_tree_done(ret);
-	job_tree_init(ret, 0);
-	return -ENOMEM;
-}
-
 void job_tree_done(struct job_tree *t)
 {
 	cleanup_close(&t->pidfd);

@@ -38,8 +38,6 @@ struct job_tree {
 };
 
 void job_tree_init(struct job_tree *t, pid_t caller);
-/* What another process knows that shares our descriptors; ours from here on. 0 or -ENOMEM. */
-int job_tree_copy(struct job_tree *ret, const struct job_tree *t);
 void job_tree_done(struct job_tree *t);
 /* CRIU announced the task with the pid `inner` in the image; pid: of the process that said so,
  * which is the task itself if that is its innermost pid. */

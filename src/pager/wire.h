@@ -99,14 +99,12 @@ struct wire_held {
 enum wire_news_type {
 	WIRE_UFFD,     /* a task's userfaultfd; pid: as in the image; fd: in the shared table */
 	WIRE_FINISHED, /* CRIU's word came */
-	WIRE_ROOT,     /* pid: the root of the restored tree */
 };
 
 struct wire_news {
 	enum wire_news_type type;
 	int32_t pid;
 	int32_t fd;
-	pid_t task; /* WIRE_UFFD: who sent it; 0: not known */
 };
 
 /* From the keeper and the pager process to the caller. */

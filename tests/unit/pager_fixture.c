@@ -622,6 +622,19 @@ pid_t pager_pid(void)
 	return child_named(keeper_pid(), "frem-pager");
 }
 
+pid_t next_holder(pid_t old)
+{
+	uint64_t start = clock_ns();
+	pid_t pid;
+
+	while ((pid = child_named(keeper_pid(), "memory-holder")) <= 1 || pid == old) {
+		if (clock_ms_since(start) > WAIT_MS)
+			fail_msg("no other holder is there");
+		usleep(200);
+	}
+	return pid;
+}
+
 pid_t await_pager(void)
 {
 	uint64_t start = clock_ns();

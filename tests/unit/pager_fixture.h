@@ -101,6 +101,8 @@ void wait_step(struct fixture *f, int step);
 pid_t keeper_pid(void);
 pid_t pager_pid(void);
 pid_t await_pager(void);
+/* Another one than `old`, once it is there. */
+pid_t next_holder(pid_t old);
 /* SIGKILL, to a process that is there. */
 void kill_process(pid_t pid);
 

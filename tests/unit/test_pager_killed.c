@@ -705,6 +705,7 @@ static void test_oom_score(void **state)
 	expect_event(f, PAGER_EVENT_READY, NULL);
 	assert_int_equal(oom_score(keeper_pid()), least);
 	assert_int_equal(oom_score(pager_pid()), least);
+	assert_int_equal(oom_score(next_holder(0)), least);
 	assert_true(set_own_score(before));
 }
 

@@ -352,23 +352,6 @@ static void test_killed_keeper(void **state)
 	assert_int_equal(f->control->bad, 0);
 }
 
-static void test_both_killed(void **state)
-{
-	struct fixture *f = *state;
-	pid_t pager;
-
-	make_checkpoint(f, 1, PAGES, 0);
-	f->control->pages_open = 0;
-	restore_all(f, PAGER_NOW, read_slowly);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	pager = pager_pid();
-	kill(keeper_pid(), SIGSTOP); /* neither may see the other's end */
-	kill_process(pager);
-	kill_process(keeper_pid());
-	expect_failure(f, FREM_FAILED, "both");
-	task_status(f, 0);
-}
-
 /* Children that a program forks while the keeper dies die with it, however deep. */
 static int fork_for_ever(struct fixture *f)
 {
@@ -384,12 +367,11 @@ static int fork_for_ever(struct fixture *f)
 	}
 }
 
-static void test_keeper_killed_at_any_moment(void **state)
+/* Restarts, each with another moment at which `end` kills. */
+static void killed_at_any_moment(struct fixture *f, unsigned restarts, void (*end)(unsigned i))
 {
-	struct fixture *f = *state;
-
 	make_checkpoint(f, 1, PAGES, 300);
-	for (unsigned i = 0; i < 20; i++) {
+	for (unsigned i = 0; i < restarts; i++) {
 		char command[160];
 		struct pager_event e;
 
@@ -397,10 +379,11 @@ static void test_keeper_killed_at_any_moment(void **state)
 		f->control->pages_open = 2500000;
 		restore_all(f, PAGER_NOW, i % 2 ? fork_for_ever : read_all);
 		usleep(i * 1700);
-		kill_process(keeper_pid());
+		end(i);
 		do
 			assert_true(event_within(f, WAIT_MS, &e));
 		while (e.type != PAGER_EVENT_FAILED);
+		assert_non_null(strstr(e.err.text, "the keeper process was killed"));
 		assert_int_equal(task_status(f, 0), KILLED);
 		assert_int_equal(f->control->bad, 0);
 		pager_free(f->pager);
@@ -410,6 +393,59 @@ static void test_keeper_killed_at_any_moment(void **state)
 		snprintf(command, sizeof(command), "rm -f %s/images/* %s/work/*", f->dir, f->dir);
 		assert_int_equal(system(command), 0);
 	}
+}
+
+static void kill_keeper(unsigned i)
+{
+	(void)i;
+	kill_process(keeper_pid());
+}
+
+static void test_keeper_killed_at_any_moment(void **state)
+{
+	killed_at_any_moment(*state, 20, kill_keeper);
+}
+
+/* One right after the other, in both orders, or so that neither sees the other's end. */
+static void kill_both(unsigned i)
+{
+	pid_t first = keeper_pid(), second = pager_pid();
+
+	if (i & 2) {
+		assert_int_equal(kill(first, SIGSTOP), 0);
+		assert_int_equal(kill(second, SIGSTOP), 0);
+	}
+	if (i & 4) {
+		kill_process(second);
+		kill_process(first);
+	} else {
+		kill_process(first);
+		kill_process(second);
+	}
+}
+
+static void test_both_killed_at_any_moment(void **state)
+{
+	killed_at_any_moment(*state, 32, kill_both);
+}
+
+/* The keeper makes another one, which does what that would have done. */
+static void test_killed_holder(void **state)
+{
+	struct fixture *f = *state;
+	pid_t holder = 0;
+
+	make_checkpoint(f, 1, PAGES, 0);
+	f->control->pages_open = 0;
+	restore_all(f, PAGER_NOW, read_all);
+	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
+	for (unsigned i = 0; i < 10; i++)
+		kill_process(holder = next_holder(holder));
+	next_holder(holder);
+	kill_both(2);
+	expect_failure(f, FREM_FAILED, "keeper");
+	assert_int_equal(task_status(f, 0), KILLED);
+	assert_int_equal(f->control->bad, 0);
 }
 
 /* What CRIU has sent may not have been received when the restore is through: until then, the
@@ -506,8 +542,9 @@ int main(void)
 		PAGER_TEST(test_store_that_comes_back),
 		PAGER_TEST(test_store_that_stays_away),
 		PAGER_TEST(test_killed_keeper),
-		PAGER_TEST(test_both_killed),
 		PAGER_TEST(test_keeper_killed_at_any_moment),
+		PAGER_TEST(test_both_killed_at_any_moment),
+		PAGER_TEST(test_killed_holder),
 		PAGER_TEST(test_resume_waits_for_the_keeper),
 		PAGER_TEST(test_killed_during_the_restore),
 		PAGER_TEST(test_free_ends_the_job),

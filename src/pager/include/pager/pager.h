@@ -2,10 +2,11 @@
 /*
  * The pager brings a checkpoint's memory from the store into a tree that CRIU restores.
  *
- * pager_start() forks two processes. The keeper listens on CRIU's lazy-pages.socket, holds a
+ * pager_start() forks three processes. The keeper listens on CRIU's lazy-pages.socket, holds a
  * duplicate of every userfaultfd, and hands them on; if the pager process is killed before all
  * memory is in, the keeper starts another one that goes on, and where that is not possible, it
- * kills the tree (a closed userfaultfd would let missing pages read as zero). The pager process
+ * kills the tree (a closed userfaultfd would let missing pages read as zero). If the keeper is
+ * killed, the holder does, which only holds them and waits for that. The pager process
  * does all that needs the network: it fetches manifest, head and touch at once, writes the image
  * directory, serves faults and fills the rest. The caller drives CRIU and only sees events.
  *
@@ -13,7 +14,7 @@
  * pre-resume hook call pager_restored(), in PAGER_TOUCH_SET then wait for PAGER_EVENT_TOUCHED, and
  * call pager_resumed(). In PAGER_FULL READY and DRAINED come together, CRIU restores without lazy
  * pages, and pager_restored() is not called. A restore that fails may have failed because of the
- * pager: look for PAGER_EVENT_FAILED then. Log lines of both processes come out of this process's
+ * pager: look for PAGER_EVENT_FAILED then. Log lines of all of them come out of this process's
  * own log, within pager_next_event().
  *
  * Without a store, the pager serves a plain image directory to a CRIU that others drive, in
@@ -88,7 +89,7 @@ struct pager_options {
 enum pager_event_type {
 	PAGER_EVENT_READY,   /* the image directory is complete, the socket listens: restore now */
 	PAGER_EVENT_TOUCHED, /* the touch set is in memory (PAGER_TOUCH_SET: resume now) */
-	PAGER_EVENT_DRAINED, /* all pages are in; both processes end */
+	PAGER_EVENT_DRAINED, /* all pages are in; the processes end */
 	PAGER_EVENT_FAILED,  /* err says why; the tree, if any, has been killed */
 	PAGER_EVENT_NOTICE,  /* nothing but its notice */
 };
@@ -114,10 +115,10 @@ int pager_restored(struct pager *p, pid_t root, struct frem_error *err);
 /* The tasks are about to run. */
 void pager_resumed(struct pager *p);
 const struct pager_stats *pager_stats(const struct pager *p);
-/* Lets both processes go on by themselves (--detach): the handle forgets them. It can only be asked
+/* Lets the processes go on by themselves (--detach): the handle forgets them. It can only be asked
  * for statistics and freed then, without any effect on them. */
 void pager_detach(struct pager *p);
-/* Ends both processes, unless detached; if memory is still missing, the tree is killed. */
+/* Ends the processes, unless detached; if memory is still missing, the tree is killed. */
 void pager_free(struct pager *p);
 
 FREM_CLEANUP(struct pager *, cleanup_pager, pager_free)
