@@ -11,6 +11,8 @@
 /* What is urgent and larger is asked for like bulk. */
 #define SPREAD_MOST (UINT64_C(256) << 10)
 #define STAGGER 16u
+/* What a restore waits for: of the touch set, the first frames. */
+#define FIRST_BYTES (UINT64_C(256) << 10)
 /* What is urgent is small unless somebody knows better. */
 #define LIKELY_LEAST SLOT_COLD_BYTES
 
@@ -20,10 +22,11 @@ static unsigned parts_most(const struct http_fetcher *f)
 }
 
 /* Of a request under way part has come already, half on average: so the budget is less than as many
- * as there can be. */
+ * as there can be. While windows grow, all connections are to be in use as long as that. */
 uint64_t fetch_part_size(const struct http_fetcher *f)
 {
-	uint64_t size = pace_budget(&f->pace) * (f->pace.full ? 5 : 4) / 4 / parts_most(f);
+	unsigned quarters = f->pace.full ? 5 : f->pace.base_ms > 0 ? 7 : 4;
+	uint64_t size = pace_budget(&f->pace) * quarters / 4 / parts_most(f);
 
 	size = (size + PART_ALIGN - 1) & ~(PART_ALIGN - 1);
 	if (size > PART_MOST)
@@ -40,13 +43,21 @@ static uint64_t tail_size(const struct fetch *t, uint64_t size, unsigned most)
 {
 	const struct pace *p = &t->fetcher->pace;
 	uint64_t share = (t->end - t->asked) / most;
-	uint64_t least = (uint64_t)(pace_rate(p) * p->base_ms / 1000) / most;
+	uint64_t least = (uint64_t)(2 * pace_rate(p) * p->base_ms / 1000) / most;
 
 	if (least < PART_TAIL_LEAST)
 		least = PART_TAIL_LEAST;
 	if (share < least)
 		share = least;
 	return share < size ? share : size;
+}
+
+/* While nothing has come: what is first in the object is asked for in pieces that come in one
+ * flight. Whoever wants it in order has these in two round trips. */
+static bool is_first(const struct fetch *t)
+{
+	return t->fetcher->pace.base_ms <= 0 && t->req.len == STORE_WHOLE &&
+	       t->asked - t->req.offset < FIRST_BYTES;
 }
 
 static uint64_t bulk_size(const struct fetch *t, uint64_t left, unsigned *ret_most)
@@ -56,6 +67,8 @@ static uint64_t bulk_size(const struct fetch *t, uint64_t left, unsigned *ret_mo
 	unsigned tail_most = f->slots.most - SLOTS_URGENT;
 
 	*ret_most = parts_most(f);
+	if (is_first(t))
+		return left < SLOT_COLD_BYTES ? left : SLOT_COLD_BYTES;
 	if (t->req.len == STORE_WHOLE && t->end != STORE_WHOLE && *ret_most > SLOTS_BULK_NEAR)
 		tail = tail_size(t, size, tail_most);
 	if (tail < size) {

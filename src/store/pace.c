@@ -7,7 +7,7 @@
 #define BUDGET_MOST (UINT64_C(256) << 20)
 /* The first guess: connections that have just begun bring little at once, but go on. */
 #define FIRST_RATE 60e6
-#define FIRST_MOST 4e6
+#define FIRST_MOST 3e6
 #define UNKNOWN_MS 200.0
 /* However short the delay: a server reads its disk meanwhile, and we decode. */
 #define FLOOR_MS 50.0
@@ -18,7 +18,7 @@
 #define FLAT_ROUNDS 3
 #define GAIN_LEAST 1.0
 #define GAIN_FIRST 2.0
-#define GAIN_START 5.0
+#define GAIN_START 2.5 /* more ends in losses, which cost more than they bring */
 #define GAIN_MOST 4.0
 #define GAIN_UP 0.25
 #define GAIN_PROBE 0.75
