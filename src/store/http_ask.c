@@ -159,12 +159,29 @@ static bool is_dry(const struct http_lane *lane)
 	return true;
 }
 
+static int ask_again(struct http_fetcher *f, struct frem_error *err)
+{
+	struct fetches *lists[] = {&f->lane[LANE_URGENT].asking, &f->lane[LANE_BULK].asking,
+				   &f->asked};
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct fetch *t;
+
+		TAILQ_FOREACH(t, lists[i], link)
+		if (r == 0)
+			r = fetch_ask_again(t, err);
+	}
+	return r;
+}
+
 int fetches_pump(struct http_fetcher *f, struct frem_error *err)
 {
 	struct http_lane *bulk = &f->lane[LANE_BULK];
-	int r = 0;
+	int r;
 
 	http_slots_look(&f->slots, f->pace.base_ms, parts_most(f), clock_ns());
+	r = ask_again(f, err);
 	for (unsigned i = 0; i < N_LANES && r == 0; i++)
 		r = pump_lane(f, &f->lane[i], err);
 	if (bulk->busy == 0 && f->lane[LANE_URGENT].busy == 0)

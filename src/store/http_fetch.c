@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 struct http_lane *fetch_lane(const struct fetch *t)
 {
@@ -252,15 +253,30 @@ static void part_over(struct http_call *c)
 
 /* ---- in order ---- */
 
+/* The server did not want the connection, or not now: it has said nothing else. */
+static bool is_refused(const struct http_call *c)
+{
+	return c->r < 0 && c->got == 0 && c->err.code == FREM_STORE && c->err.errnum != ETIMEDOUT &&
+	       (c->status == 0 || c->status == 429 || c->status == 503);
+}
+
 /* Its connection is free for the next request, whether its bytes had their turn or not. */
 static void release_slot(struct fetch *t, struct part *p, uint64_t now)
 {
+	struct http_slots *slots = &t->fetcher->slots;
 	struct http_slot *slot = p->slot;
 
 	if (!slot)
 		return;
 	part_settled(t, p);
-	slot->used_ns = now;
+	http_slots_ended(slots, slot, p->call.answered, now);
+	if (!is_refused(&p->call) || !http_slots_refused(slots, slot, now))
+		return;
+	log_info("%s: %s: fewer connections are used", t->fetcher->fetcher.store->url,
+		 p->call.err.text);
+	http_call_done(&p->call);
+	p->call = (struct http_call){0};
+	p->waits = true;
 }
 
 /* Gives what was held until now. */
@@ -344,37 +360,73 @@ void fetches_settle(struct http_fetcher *f)
 
 /* ---- asking ---- */
 
-int fetch_ask(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err)
+static int part_start(struct fetch *t, struct part *p, struct http_slot *slot,
+		      struct frem_error *err)
 {
 	struct http_lane *lane = fetch_lane(t);
-	struct part *p = calloc(1, sizeof(*p));
 	int r;
 
-	if (!p)
-		return frem_oom(err);
-	p->fetch = t;
-	p->slot = slot;
-	p->offset = t->asked;
-	p->len = p->owed = len;
 	p->call = (struct http_call){.method = HTTP_GET,
 				     .offset = p->offset,
-				     .len = len,
+				     .len = p->len,
 				     .exact = t->end != STORE_WHOLE,
 				     .most = STORE_WHOLE,
 				     .data = part_data,
 				     .accepted = part_accepted,
 				     .over = part_over};
 	r = http_call_start(&p->call, t->fetcher->h, &slot->conn, t->path, err);
+	if (r < 0)
+		return r;
+	p->slot = slot;
+	p->owed = p->len;
+	slot->active++;
+	lane->busy++;
+	lane->in_flight += p->len;
+	return 0;
+}
+
+int fetch_ask(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err)
+{
+	struct part *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return frem_oom(err);
+	p->fetch = t;
+	p->offset = t->asked;
+	p->len = len;
+	r = part_start(t, p, slot, err);
 	if (r < 0) {
 		free(p);
 		return r;
 	}
-	slot->active++;
-	lane->busy++;
-	lane->in_flight += len;
 	TAILQ_INSERT_TAIL(&t->parts, p, link);
 	t->asked += len;
 	if (t->asked == t->end)
 		move_to(t, FETCH_ASKED);
+	return 0;
+}
+
+int fetch_ask_again(struct fetch *t, struct frem_error *err)
+{
+	struct part *p;
+
+	TAILQ_FOREACH(p, &t->parts, link)
+	{
+		struct http_slot *slot;
+		int r;
+
+		if (!p->waits)
+			continue;
+		r = http_slots_for_bulk(&t->fetcher->slots, 0, 1, &slot, err);
+		if (r < 0 || !slot)
+			return r;
+		if (t->end != STORE_WHOLE && p->offset + p->len > t->end)
+			p->len = t->end - p->offset;
+		r = part_start(t, p, slot, err);
+		if (r < 0)
+			return r;
+		p->waits = false;
+	}
 	return 0;
 }

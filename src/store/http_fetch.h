@@ -25,6 +25,7 @@ struct part {
 	TAILQ_ENTRY(part) link;
 	struct fetch *fetch; /* NULL: abandoned */
 	struct http_slot *slot;
+	bool waits; /* its connection was refused: it is to be asked for again */
 	uint64_t offset, len;
 	uint64_t owed;	    /* of len, what is under way still */
 	uint64_t given;	    /* to the receiver */
@@ -80,6 +81,8 @@ struct http_lane *fetch_lane(const struct fetch *t);
 uint64_t fetch_unasked(const struct fetch *t);
 /* Asks for the next len bytes of it. */
 int fetch_ask(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err);
+/* Asks for parts again whose connections were refused. */
+int fetch_ask_again(struct fetch *t, struct frem_error *err);
 /* Looks at parts that have ended. */
 void fetches_settle(struct http_fetcher *f);
 /* Takes it out of its list; its parts are abandoned. The caller puts it into another list. */

@@ -9,6 +9,8 @@
 
 #define BULK_MOST 20u
 #define BULK_FEWER 4u /* in each round from the start to there */
+/* Until a server that refused connections is asked for more than it has. */
+#define REST_NS (5 * NSEC_PER_SEC)
 #define REDIRECTED 2L /* connections kept for one: a server may send us on to another */
 
 int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err)
@@ -36,6 +38,34 @@ void http_slots_look(struct http_slots *s, double rtt_ms, unsigned bulk_most, ui
 		s->most = bulk_most <= BULK_MOST ? SLOTS_FEW : SLOTS_MOST;
 	else if (s->n >= SLOTS_FIRST && now - s->first_ns >= (uint64_t)(NEAR_MS * NSEC_PER_MSEC))
 		s->most = SLOTS_MOST;
+	if (now < s->rest_ns)
+		s->most = s->n;
+}
+
+void http_slots_ended(struct http_slots *s, struct http_slot *slot, bool answered, uint64_t now)
+{
+	slot->used_ns = now;
+	slot->works |= answered;
+	s->any_works |= answered;
+}
+
+bool http_slots_refused(struct http_slots *s, struct http_slot *slot, uint64_t now)
+{
+	bool others = s->any_works;
+
+	for (unsigned i = 0; i < s->n; i++)
+		others |= s->slot[i]->active > 0;
+	if (!slot->works && others) {
+		slot->rest_ns = s->rest_ns = now + REST_NS;
+		return true;
+	}
+	if (s->any_works)
+		return false;
+	/* none works: what waits for one that does is to fail, too */
+	for (unsigned i = 0; i < s->n; i++)
+		s->slot[i]->rest_ns = 0;
+	s->rest_ns = 0;
+	return false;
 }
 
 uint64_t http_slots_more_at(const struct http_slots *s)
@@ -81,10 +111,14 @@ static unsigned in_use(const struct http_slots *s)
 static struct http_slot *longest_unused(const struct http_slots *s)
 {
 	struct http_slot *best = NULL;
+	uint64_t now = clock_ns();
 
-	for (unsigned i = 0; i < in_use(s); i++)
-		if (s->slot[i]->active == 0 && (!best || s->slot[i]->used_ns < best->used_ns))
-			best = s->slot[i];
+	for (unsigned i = 0; i < in_use(s); i++) {
+		struct http_slot *t = s->slot[i];
+
+		if (t->active == 0 && t->rest_ns <= now && (!best || t->used_ns < best->used_ns))
+			best = t;
+	}
 	return best;
 }
 
@@ -105,14 +139,14 @@ int http_slots_for_urgent(struct http_slots *s, uint64_t len, bool warm, double 
 {
 	struct http_slot *best = NULL;
 	unsigned idle = 0, room;
-	uint64_t piece;
+	uint64_t piece, now = clock_ns();
 
 	*ret_bytes = len;
 	*ret = NULL;
 	for (unsigned i = 0; i < in_use(s); i++) {
 		struct http_slot *t = s->slot[i];
 
-		if (t->active || !t->used_ns)
+		if (t->active || !t->used_ns || t->rest_ns > now)
 			continue;
 		idle++;
 		if (!best || t->used_ns > best->used_ns)

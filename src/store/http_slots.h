@@ -41,6 +41,8 @@ struct http_slot {
 	struct http_conn conn;
 	unsigned active;  /* requests under way */
 	uint64_t used_ns; /* when the last one ended; 0: never */
+	bool works;	  /* an answer came over it */
+	uint64_t rest_ns; /* the server refused it: not used before that */
 };
 
 struct http_slots {
@@ -50,6 +52,8 @@ struct http_slots {
 	unsigned n;
 	unsigned most;	   /* that are used now, if so many are there */
 	uint64_t first_ns; /* when the first one was opened */
+	bool any_works;
+	uint64_t rest_ns; /* none is opened before that */
 };
 
 int http_slots_init(struct http_slots *s, bool tls, struct frem_error *err);
@@ -58,6 +62,14 @@ void http_slots_done(struct http_slots *s);
 /* To be called before connections are asked for: how many there may be. rtt_ms 0: not known yet.
  * bulk_most: of http_slots_bulk_most(). */
 void http_slots_look(struct http_slots *s, double rtt_ms, unsigned bulk_most, uint64_t now);
+/* The request on it was answered, or not; the slot is free again. */
+void http_slots_ended(struct http_slots *s, struct http_slot *slot, bool answered, uint64_t now);
+/*
+ * A request failed without an answer, and is over. True where nothing ever came over its connection
+ * but others work, or may still: the server wants fewer, so this one rests for a while, no others
+ * are opened, and the request is to be made again.
+ */
+bool http_slots_refused(struct http_slots *s, struct http_slot *slot, uint64_t now);
 /* When http_slots_look() should be called again; 0: there is no need. */
 uint64_t http_slots_more_at(const struct http_slots *s);
 /* At most so many bulk requests at once; full: the link's rate is known, for so many rounds. */

@@ -34,6 +34,9 @@ struct faulty_server {
 	_Atomic(enum fault) fault;
 	atomic_int faults; /* requests it concerns, -1: all */
 	atomic_int requests, connections;
+	atomic_int room; /* for connections, 0: for all; others are served `crowded` and end */
+	atomic_int inside, turned_away;
+	_Atomic(enum fault) crowded;
 };
 
 static inline void faulty_send(int fd, const char *text)
@@ -208,10 +211,24 @@ struct faulty_connection {
 	int fd;
 };
 
+static inline bool faulty_enter(struct faulty_server *s, int fd)
+{
+	if (atomic_fetch_add(&s->inside, 1) < s->room || s->room == 0)
+		return true;
+	s->inside--;
+	s->turned_away++;
+	if (s->crowded == FAULT_RESET)
+		faulty_reset(fd);
+	else
+		faulty_status(fd, s->crowded);
+	return false;
+}
+
 static inline void *faulty_connection_run(void *arg)
 {
 	struct faulty_connection *c = arg;
 	char in[8192];
+	bool entered = false;
 	size_t n = 0;
 
 	for (;;) {
@@ -225,11 +242,15 @@ static inline void *faulty_connection_run(void *arg)
 		end = strstr(in, "\r\n\r\n");
 		if (!end)
 			continue;
+		entered = entered || faulty_enter(c->server, c->fd);
+		if (!entered)
+			break;
 		/* one request at a time: what is behind the head is its body */
 		if (!faulty_answer(c->server, c->fd, in, n - (size_t)(end + 4 - in)))
 			break;
 		n = 0;
 	}
+	c->server->inside -= entered;
 	close(c->fd);
 	c->server->connections--;
 	free(c);

@@ -135,6 +135,41 @@ static void silence_is_noticed(void **state)
 	fetch_range(t, t->two, 0, STORE_WHOLE, false);
 }
 
+/* It lets in a few connections and turns all others away: those few carry everything, and nothing
+ * counts as a failure of the store. */
+static void a_server_may_want_few_connections(void **state)
+{
+	static const enum fault ways[] = {FAULT_RESET, FAULT_503};
+	struct trouble *t = *state;
+
+	store_set_timeout(t->one, 3000);
+	for (size_t i = 0; i < 2; i++) {
+		_cleanup_fetcher_ struct fetcher *f = NULL;
+		struct sink bulk = {0}, urgent = {0};
+		struct fetcher_stats s;
+
+		while (t->server[0]->inside) /* of the round before */
+			usleep(1000);
+		t->server[0]->crowded = ways[i];
+		t->server[0]->room = 3;
+		assert_int_equal(fetcher_new(t->one, &f, &t->err), 0);
+		sink_start(f, &bulk, KEY, 0, STORE_WHOLE, false);
+		sink_start(f, &urgent, KEY, 5, 100000, true);
+		run_all(f);
+		if (bulk.r || urgent.r)
+			fail_msg("%s", bulk.r ? bulk.err.text : urgent.err.text);
+		assert_int_equal(bulk.b.len, SIZE);
+		assert_memory_equal(bulk.b.data, t->bytes, SIZE);
+		assert_int_equal(urgent.b.len, 100000);
+		assert_memory_equal(urgent.b.data, t->bytes + 5, 100000);
+		fetcher_get_stats(f, &s);
+		assert_int_equal(s.failures, 0);
+		assert_true(atomic_exchange(&t->server[0]->turned_away, 0) > 0);
+		buffer_done(&bulk.b);
+		buffer_done(&urgent.b);
+	}
+}
+
 /* What is urgent is asked for a second time before anything has failed. */
 static void what_is_urgent_is_asked_for_twice(void **state)
 {
@@ -445,6 +480,7 @@ int main(void)
 		TROUBLE(passing_trouble_is_waited_out),
 		TROUBLE(another_replica_takes_over),
 		TROUBLE(silence_is_noticed),
+		TROUBLE(a_server_may_want_few_connections),
 		TROUBLE(what_is_urgent_is_asked_for_twice),
 		TROUBLE(refusals_are_final),
 		TROUBLE(a_wrong_answer_is_fetched_elsewhere),
