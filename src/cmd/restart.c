@@ -84,6 +84,8 @@ static int take_option(const struct option_row *row, const char *value, void *ar
 	case OPT_TCP:
 		o->tcp_given = true;
 		return tcp_parse(value, &o->tcp, err);
+	case OPT_FILES:
+		return files_parse(value, &o->files, err);
 	case OPT_RECORD:
 		return parse_record(value, o, err);
 	default:

@@ -166,10 +166,25 @@ static void on_rolled_back(void *arg, const char *path, const char *tail, uint64
 		   size, tail);
 }
 
+static int prepare_files(struct restart_job *job, struct frem_error *err)
+{
+	char suffix[CHECKPOINT_TEXT_SIZE];
+
+	switch (job->o->files) {
+	case FILES_STRICT:
+		return image_files_compare(job->images_fd, err);
+	case FILES_KEEP:
+		return image_files_uncheck(job->images_fd, err);
+	default:
+		checkpoint_text(&job->id, suffix);
+		return image_rollback(job->images_fd, suffix, on_rolled_back, NULL, &job->rollback,
+				      err);
+	}
+}
+
 static int prepare_world(struct restart_job *job, struct frem_error *err)
 {
 	_cleanup_image_map_ struct image_map *map = NULL;
-	char suffix[CHECKPOINT_TEXT_SIZE];
 	int r = image_map_read(job->images_fd, &map, err);
 
 	if (r == 0)
@@ -178,10 +193,7 @@ static int prepare_world(struct restart_job *job, struct frem_error *err)
 		r = image_pids_free(job->images_fd, map, err);
 	if (r == 0 && job->o->prepare)
 		r = job->o->prepare(job->o->prepare_arg, job->images_fd, err);
-	if (r < 0)
-		return r;
-	checkpoint_text(&job->id, suffix);
-	return image_rollback(job->images_fd, suffix, on_rolled_back, NULL, &job->rollback, err);
+	return r < 0 ? r : prepare_files(job, err);
 }
 
 static int on_pre_resume(void *arg, pid_t root, struct frem_error *err)
@@ -202,6 +214,21 @@ static int on_pre_resume(void *arg, pid_t root, struct frem_error *err)
 	return 0;
 }
 
+/* CRIU's words for it are no help to who does not know CRIU; they stay below. */
+static void name_missing_file(const struct restart_job *job, struct frem_error *err)
+{
+	struct frem_error ours = {0};
+	char path[512];
+
+	if (!err || err->code != FREM_REFUSED ||
+	    !image_files_missing(job->images_fd, path, sizeof(path)))
+		return;
+	frem_fail(&ours, FREM_REFUSED, ENOENT, "the job's file '%s'", path);
+	frem_hint(&ours, 0, "files are not in a checkpoint: bring it here, as it was then");
+	memcpy(ours.detail, err->detail, sizeof(ours.detail));
+	*err = ours;
+}
+
 /* Where the pager failed under a restore, its reason is the one that counts. */
 static int restore_failed(struct restart_job *job, int r, struct frem_error *err)
 {
@@ -216,6 +243,7 @@ static int restore_failed(struct restart_job *job, int r, struct frem_error *err
 		*err = cause;
 		return e;
 	}
+	name_missing_file(job, err);
 	return r;
 }
 

@@ -13,6 +13,7 @@
 #include "cmd.h"
 #include "criu/criu.h"
 #include "criu/image_files.h"
+#include "files.h"
 #include "format/name.h"
 #include "pager/pager.h"
 
@@ -24,6 +25,7 @@ struct restart_options {
 	unsigned record_ms; /* PAGER_RECORD_FOR */
 	bool detach;
 	const char *stats; /* file, or NULL */
+	enum restart_files files;
 	bool tcp_given;
 	enum criu_tcp tcp; /* where it was given; else as the checkpoint says */
 	/* NULL, or what is to be done to the image and its files before these are rolled back */

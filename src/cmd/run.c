@@ -93,6 +93,8 @@ static int take_option(const struct option_row *row, const char *value, void *ar
 				    "--link");
 	case OPT_RESUME:
 		return restart_parse_mode(value, &o->restart.mode, err);
+	case OPT_FILES:
+		return files_parse(value, &o->restart.files, err);
 	case OPT_TCP:
 		return parse_tcp(value, o, err);
 	case OPT_STATS:

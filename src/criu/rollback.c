@@ -13,12 +13,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "criu/image_files.h"
-#include "image_file.h"
-#include "images.pb-c.h"
-#include "moved.h"
-#include "sizes.h"
+#include "open_files.h"
 
-#define FILE_REG 1u
 #define COPY_BYTES ((size_t)1 << 20)
 #define TAIL_TRIES 1000
 
@@ -35,15 +31,11 @@ struct image_rollback {
 
 /* One rollback while it runs. */
 struct work {
-	int dirfd;
 	const char *suffix;
 	image_rollback_notice notice;
 	void *arg;
 	struct image_rollback *done;
-	uint32_t *remapped; /* ids of files that CRIU restores by another name */
-	size_t n_remapped;
-	struct moved moved; /* files that the job will not have any more */
-	struct sizes sizes; /* of files that are only appended to */
+	struct open_files files;
 };
 
 static int copy_range(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t n)
@@ -162,25 +154,17 @@ static int roll_back_file(struct work *w, const char *path, uint64_t size, struc
 	return 0;
 }
 
-static bool is_remapped(const struct work *w, uint32_t id)
+static int take_file(void *arg, const ImageRegFile *reg, struct frem_error *err)
 {
-	for (size_t i = 0; i < w->n_remapped; i++)
-		if (w->remapped[i] == id)
-			return true;
-	return false;
-}
+	struct work *w = arg;
+	const struct size_entry *noted = sizes_find(&w->files.sizes, reg->id);
+	uint64_t size = reg->size;
 
-static int take_file(struct work *w, const ImageFile *e, struct frem_error *err)
-{
-	const ImageRegFile *reg = e->type == FILE_REG ? e->reg : NULL;
-	uint64_t size;
-
-	if (!reg || !reg->name || reg->name[0] != '/' || reg->ext || is_remapped(w, reg->id) ||
-	    moved_find(&w->moved, reg->name) >= 0)
-		return 0;
-	size = reg->size;
-	if (!reg->has_size && !sizes_find(&w->sizes, reg->id, &size))
-		return 0;
+	if (!reg->has_size) {
+		if (!noted)
+			return 0;
+		size = noted->size;
+	}
 	if (size > INT64_MAX)
 		return 0;
 	if ((reg->flags & O_ACCMODE) == O_RDONLY || reg->flags & O_PATH)
@@ -190,80 +174,19 @@ static int take_file(struct work *w, const ImageFile *e, struct frem_error *err)
 	return roll_back_file(w, reg->name, size, err);
 }
 
-static int read_remapped(struct work *w, struct frem_error *err)
-{
-	_cleanup_image_file_ struct image_file f = {0};
-	const uint8_t *data;
-	size_t n;
-	int r;
-
-	if (faccessat(w->dirfd, "remap-fpath.img", F_OK, 0) < 0)
-		return 0;
-	r = image_file_read(w->dirfd, "remap-fpath.img", IMAGE_MAGIC_REMAP, &f, err);
-	while (r == 0) {
-		ImageRemap *e;
-		uint32_t *more;
-
-		r = image_file_next(&f, &data, &n, err);
-		if (r <= 0)
-			break;
-		e = image_remap__unpack(NULL, n, data);
-		if (!e)
-			return image_file_damaged(&f, err, "an unreadable entry");
-		more = reallocarray(w->remapped, w->n_remapped + 1, sizeof(*more));
-		if (more) {
-			w->remapped = more;
-			w->remapped[w->n_remapped++] = e->orig_id;
-		}
-		image_remap__free_unpacked(e, NULL);
-		if (!more)
-			return frem_oom(err);
-		r = 0;
-	}
-	return r;
-}
-
-static int roll_back_all(struct work *w, struct frem_error *err)
-{
-	_cleanup_image_file_ struct image_file f = {0};
-	const uint8_t *data;
-	size_t n;
-	int r = image_file_read(w->dirfd, "files.img", IMAGE_MAGIC_FILES, &f, err);
-
-	while (r == 0) {
-		ImageFile *e;
-
-		r = image_file_next(&f, &data, &n, err);
-		if (r <= 0)
-			break;
-		e = image_file__unpack(NULL, n, data);
-		if (!e)
-			return image_file_damaged(&f, err, "an unreadable entry");
-		r = take_file(w, e, err);
-		image_file__free_unpacked(e, NULL);
-	}
-	return r;
-}
-
 int image_rollback(int dirfd, const char *suffix, image_rollback_notice notice, void *arg,
 		   struct image_rollback **ret, struct frem_error *err)
 {
-	struct work w = {.dirfd = dirfd, .suffix = suffix, .notice = notice, .arg = arg};
+	struct work w = {.suffix = suffix, .notice = notice, .arg = arg};
 	int r;
 
 	w.done = calloc(1, sizeof(*w.done));
 	if (!w.done)
 		return frem_oom(err);
-	r = read_remapped(&w, err);
+	r = open_files_read(dirfd, &w.files, err);
 	if (r == 0)
-		r = sizes_read(dirfd, &w.sizes, err);
-	if (r == 0)
-		r = moved_read(dirfd, &w.moved, err);
-	if (r == 0)
-		r = roll_back_all(&w, err);
-	free(w.remapped);
-	sizes_done(&w.sizes);
-	moved_done(&w.moved);
+		r = open_files_each(&w.files, take_file, &w, err);
+	open_files_done(&w.files);
 	if (r < 0) {
 		image_rollback_undo(w.done);
 		image_rollback_free(w.done);

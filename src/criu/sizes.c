@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "image_file.h"
 #include "images.pb-c.h"
 
@@ -19,40 +20,46 @@
 
 int sizes_open_recorded(const char *path, int flags)
 {
+	/* O_PATH goes with nothing else, and opens nothing that could block */
+	int careful = flags & O_PATH ? 0 : O_NONBLOCK | O_NOCTTY;
 	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY),
+		.flags = (uint64_t)(flags | O_CLOEXEC | careful),
 		.resolve = RESOLVE_NO_SYMLINKS,
 	};
 
 	return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
 }
 
-/* Is this one of the files whose size CRIU leaves out? */
+uint64_t sizes_mtime(const struct stat *st)
+{
+	return (uint64_t)st->st_mtim.tv_sec * NSEC_PER_SEC + (uint64_t)st->st_mtim.tv_nsec;
+}
+
 static bool is_wanted(const ImageFile *e)
 {
 	const ImageRegFile *reg = e->type == FILE_REG ? e->reg : NULL;
 
-	return reg && !reg->has_size && !reg->ext && reg->name && reg->name[0] == '/' &&
-	       reg->has_mode && S_ISREG(reg->mode) && !(reg->flags & O_PATH) &&
-	       (reg->flags & O_ACCMODE) != O_RDONLY;
+	return reg && !reg->ext && reg->name && reg->name[0] == '/' && reg->has_mode &&
+	       S_ISREG(reg->mode) && !(reg->flags & O_PATH);
 }
 
 static int record_one(struct buffer *out, const ImageFile *e)
 {
 	_cleanup_close_ int fd = -1;
-	ImageRegFile entry = IMAGE_REG_FILE__INIT;
+	ImageSize entry = IMAGE_SIZE__INIT;
 	uint8_t packed[64];
 	struct stat st;
 
 	if (!is_wanted(e))
 		return 0;
-	fd = sizes_open_recorded(e->reg->name, O_RDONLY);
+	fd = sizes_open_recorded(e->reg->name, O_PATH);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return 0;
-	entry.has_id = entry.has_size = 1;
+	entry.has_id = entry.has_size = entry.has_mtime_ns = 1;
 	entry.id = e->reg->id;
 	entry.size = (uint64_t)st.st_size;
-	return image_file_add(out, packed, image_reg_file__pack(&entry, packed));
+	entry.mtime_ns = sizes_mtime(&st);
+	return image_file_add(out, packed, image_size__pack(&entry, packed));
 }
 
 int sizes_record(int dirfd, struct frem_error *err)
@@ -85,6 +92,35 @@ int sizes_record(int dirfd, struct frem_error *err)
 	return image_file_replace(dirfd, SIZES_NAME, &out, err);
 }
 
+static int add_size(struct sizes *ret, const uint8_t *data, size_t n, const struct image_file *f,
+		    struct frem_error *err)
+{
+	ImageSize *e;
+
+	if (ret->n == ret->cap) {
+		size_t cap = ret->cap ? 2 * ret->cap : 64;
+		void *more = reallocarray(ret->list, cap, sizeof(*ret->list));
+
+		if (!more)
+			return frem_oom(err);
+		ret->list = more;
+		ret->cap = cap;
+	}
+	e = image_size__unpack(NULL, n, data);
+	if (!e)
+		return image_file_damaged(f, err, "an unreadable entry");
+	ret->list[ret->n++] = (struct size_entry){e->id, e->size, e->mtime_ns};
+	image_size__free_unpacked(e, NULL);
+	return 0;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	const struct size_entry *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
 int sizes_read(int dirfd, struct sizes *ret, struct frem_error *err)
 {
 	_cleanup_image_file_ struct image_file f = {0};
@@ -96,35 +132,21 @@ int sizes_read(int dirfd, struct sizes *ret, struct frem_error *err)
 		return 0;
 	r = image_file_read(dirfd, SIZES_NAME, SIZES_MAGIC, &f, err);
 	while (r == 0) {
-		ImageRegFile *e;
-		void *more;
-
 		r = image_file_next(&f, &data, &n, err);
 		if (r <= 0)
 			break;
-		r = 0;
-		more = reallocarray(ret->list, ret->n + 1, sizeof(*ret->list));
-		if (!more)
-			return frem_oom(err);
-		ret->list = more;
-		e = image_reg_file__unpack(NULL, n, data);
-		if (!e)
-			return image_file_damaged(&f, err, "an unreadable entry");
-		ret->list[ret->n].id = e->id;
-		ret->list[ret->n++].size = e->size;
-		image_reg_file__free_unpacked(e, NULL);
+		r = add_size(ret, data, n, &f, err);
 	}
+	if (r == 0 && ret->n)
+		qsort(ret->list, ret->n, sizeof(*ret->list), compare_ids);
 	return r;
 }
 
-bool sizes_find(const struct sizes *s, uint32_t id, uint64_t *ret)
+const struct size_entry *sizes_find(const struct sizes *s, uint32_t id)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->list[i].id == id) {
-			*ret = s->list[i].size;
-			return true;
-		}
-	return false;
+	struct size_entry wanted = {.id = id};
+
+	return s->n ? bsearch(&wanted, s->list, s->n, sizeof(wanted), compare_ids) : NULL;
 }
 
 void sizes_done(struct sizes *s)

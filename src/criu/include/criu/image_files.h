@@ -3,6 +3,8 @@
 #ifndef FREM_CRIU_IMAGE_FILES_H
 #define FREM_CRIU_IMAGE_FILES_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -26,6 +28,20 @@ int image_rollback(int dirfd, const char *suffix, image_rollback_notice notice, 
 /* Puts the tails back (the restore failed) and removes the tail files. */
 void image_rollback_undo(struct image_rollback *r);
 void image_rollback_free(struct image_rollback *r);
+
+/*
+ * Fails with FREM_REFUSED, naming the first file of the job, where one has not the size, or not the
+ * time of the last change, that it had at the checkpoint. Of images that record no times (an
+ * earlier frem's, and others) only the sizes are compared, and only those that CRIU records.
+ */
+int image_files_compare(int dirfd, struct frem_error *err);
+/*
+ * Has CRIU take files as they are, whatever their size. Those that the job has mapped privately it
+ * still compares: memory that was not saved is read from them again.
+ */
+int image_files_uncheck(int dirfd, struct frem_error *err);
+/* Whether a file of the job is not there; its path, cut to size, is put into path then. */
+bool image_files_missing(int dirfd, char *path, size_t size);
 
 /*
  * What the job had open as standard stream `number` (0 to 2), the regular file PATH, is not opened
