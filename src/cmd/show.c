@@ -196,7 +196,11 @@ static int print_shown(const struct shown *s, struct frem_error *err)
 	else
 		ui_print("touch set     none\n");
 	ui_print("\n");
-	return r < 0 ? r : print_tasks(s, err);
+	if (r == 0)
+		r = print_tasks(s, err);
+	if (r == 0 && s->touch)
+		touch_set_print_map(s->touch, m);
+	return r;
 }
 
 int cmd_show(struct cmd_context *c, int argc, char **argv, struct frem_error *err)

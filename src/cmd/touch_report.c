@@ -4,9 +4,17 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "touch_curve.h"
+#include "touch_map.h"
 #include "ui.h"
+
+#define WIDTH_USUAL 80
+#define MAP_LABEL 10 /* columns for a pid and the two ends of a row */
+#define MAP_LEAST 16
+#define MAP_ROWS 24 /* processes that are shown */
 
 static double share_of(double part, double whole)
 {
@@ -142,6 +150,41 @@ int touch_set_print(const struct touch_set *t, uint64_t lazy_pages, uint64_t sto
 	print_recorder(i);
 	print_costs(i);
 	return 0;
+}
+
+/* ---- where it lies ---- */
+
+/* As wide as the reader sees at once; what is piped somewhere is as wide as a plain terminal. */
+static unsigned output_width(void)
+{
+	struct winsize w;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : WIDTH_USUAL;
+}
+
+void touch_set_print_map(const struct touch_set *t, const struct manifest *m)
+{
+	unsigned width = output_width();
+	bool utf8 = locale_is_utf8();
+	char row[TOUCH_MAP_ROW_SIZE];
+	uint64_t first = 0;
+	size_t shown = 0, left = 0;
+
+	width = width > MAP_LABEL + MAP_LEAST ? width - MAP_LABEL : MAP_LEAST;
+	ui_print("\ntouched, by address\n");
+	for (size_t i = 0; i < m->n_tasks; first += m->tasks[i++].lazy_pages) {
+		if (!m->tasks[i].lazy_pages)
+			continue;
+		if (shown == MAP_ROWS) {
+			left++;
+			continue;
+		}
+		touch_map_row(t, first, m->tasks[i].lazy_pages, width, utf8, row);
+		ui_print("%7d |%s|\n", m->tasks[i].pid, row);
+		shown++;
+	}
+	if (left)
+		ui_print("        and %zu more\n", left);
 }
 
 /* ---- by task ---- */

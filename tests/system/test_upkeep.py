@@ -2,6 +2,7 @@
 """prune and verify: what a store holds is looked after."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -220,3 +221,34 @@ def test_verify_says_what_cannot_be_looked_at(frem, store):
     both = frem.at(None, FREM_STORE=f"http://127.0.0.1:1 {store}")
     result = both.run("verify", "job@1", code=STORE)
     assert f"job@1 is good in store '{store}'" in result.out
+
+
+# ---- list and show ----
+
+
+def test_touch_share(frem, store):
+    there = frem.at(store)
+    first, second = there.json("list", "job")[:2]
+    stored = os.path.getsize(os.path.join(store, "job/1/pages"))
+    assert first["touch_share"] == pytest.approx(first["touch_stored_bytes"] / stored)
+    assert 0 < first["touch_share"] < 1 and second["touch_share"] is None
+    rows = [line.split() for line in there.run("list", "job").out.splitlines()]
+    assert f"{100 * first['touch_share']:.3g}" in rows[1]
+
+
+def picture(text):
+    """{pid: its row}"""
+    return {int(pid): row for pid, row in re.findall(r"^ *(\d+) \|(.*)\|$", text, re.M)}
+
+
+def test_picture(frem, store):
+    """A row a process, as wide as a terminal; blocks only where they can be shown."""
+    there = frem.at(store)
+    task = there.json("show", "job@1")["tasks"][0]
+    row = picture(there.at(LC_ALL="C.UTF-8").run("show", "job@1").out)[task["pid"]]
+    assert len(row) == 70 and set(row) <= set(" ▁▂▃▄▅▆▇█") and set(row) - {" "}
+    plain = picture(there.at(LC_ALL="C").run("show", "job@1").out)[task["pid"]]
+    assert plain.translate(str.maketrans(".:-=+*%#", "▁▂▃▄▅▆▇█")) == row
+    assert not picture(there.run("show", "job@2").out)
+    full = row.count(" ") / len(row)
+    assert 1 - full >= task["touch_pages"] / task["lazy_pages"]

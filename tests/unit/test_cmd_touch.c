@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The curve of a touch set, as points and as a picture. */
+/* A touch set as pictures: when it was touched, and where it lies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "touch_curve.h"
+#include "touch_map.h"
 
 static struct touch_point points[TOUCH_CURVE_MAX];
 
@@ -113,6 +114,38 @@ static void wide_pictures_begin_later(void **state)
 	assert_string_equal(t, "");
 }
 
+static void expect_row(struct touch_run *runs, size_t n, uint64_t first, uint64_t pages,
+		       unsigned columns, const char *expected)
+{
+	const struct touch_set t = {.runs = runs, .n_runs = n};
+	char row[TOUCH_MAP_ROW_SIZE];
+
+	touch_map_row(&t, first, pages, columns, false, row);
+	assert_string_equal(row, expected);
+}
+
+static void the_map_shows_where_it_lies(void **state)
+{
+	struct touch_run runs[] = {
+		{116, 4, 0, 0}, {100, 1, 0, 0}, {90, 10, 0, 0}, {124, 500, 0, 0}};
+	struct touch_run odd[] = {{0, 7, 0, 0}};
+	const struct touch_set t = {.runs = runs, .n_runs = 4};
+	char row[TOUCH_MAP_ROW_SIZE];
+
+	(void)state;
+	expect_row(runs, 4, 100, 32, 4, ". =#");
+	expect_row(runs, 4, 100, 32, 2, ".*");
+	expect_row(runs, 4, 90, 10, 80, "##########");
+	expect_row(runs, 4, 0, 90, 10, "          ");
+	expect_row(runs, 4, 624, 0, 10, "");
+	expect_row(runs, 0, 0, 3, 10, "   ");
+	expect_row(odd, 1, 0, 10, 3, "##:");
+	touch_map_row(&t, 100, 32, 4, true, row);
+	assert_string_equal(row, "▁ ▄█");
+	touch_map_row(&t, 0, 1 << 30, 100000, true, row);
+	assert_int_equal(strlen(row), TOUCH_MAP_COLUMNS_MAX + 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -121,6 +154,7 @@ int main(void)
 		cmocka_unit_test(many_points_are_thinned),
 		cmocka_unit_test(pictures),
 		cmocka_unit_test(wide_pictures_begin_later),
+		cmocka_unit_test(the_map_shows_where_it_lies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
