@@ -64,19 +64,20 @@ class Restarted:
 
 
 class Arrivals:
-    """What has come in over a namespace's device, read now and then."""
+    """What has come in over a link, read now and then by a process on it."""
 
-    def __init__(self, pid, begin):
-        self.pid, self.begin, self.next = pid, begin, begin
-        self.first = lab.received_bytes(pid)
+    def __init__(self, pid, begin, first):
+        self.pid, self.begin, self.next, self.first = pid, begin, begin, first
         self.seen = []
 
     def look(self):
         now = time.monotonic()
         if now >= self.next:
-            with contextlib.suppress(OSError):
-                self.seen.append((now - self.begin, lab.received_bytes(self.pid) - self.first))
             self.next = now + 0.1
+            with contextlib.suppress(OSError):
+                more = lab.received_bytes(self.pid) - self.first
+                if more >= 0:  # or it has not yet entered the namespace
+                    self.seen.append((now - self.begin, more))
 
 
 def start(namespace, command, log, **more):
@@ -137,6 +138,7 @@ class Restart:
         self.image, self.link, self.contender, self.work = image, link, contender, work
         self.result = Restarted()
         self.helpers = []
+        self.before = 0  # bytes that had come over the link
 
     def path(self, *names):
         return os.path.join(self.work, *names)
@@ -147,6 +149,7 @@ class Restart:
         os.makedirs(self.work)
         try:
             with self.link.served(self.image.store(self.contender.encoding)) as url:
+                self.before = self.link.received()
                 if self.contender.mode == "criu":
                     with large_pipes():
                         self._run_criu(url)
@@ -157,8 +160,7 @@ class Restart:
         return self.result
 
     def _end(self):
-        if self.image.pid in lab.processes():
-            lab.kill_tree(self.image.pid)
+        self.image.end()
         for helper in self.helpers:
             if helper.poll() is None:
                 lab.kill_tree(helper.pid)
@@ -167,7 +169,7 @@ class Restart:
 
     def _watch(self, process, log, began, resumed=None):
         """Until the process has ended, which does so with the program."""
-        arrivals = Arrivals(process.pid, began)
+        arrivals = Arrivals(process.pid, began, self.before)
         with Curve(self.image.pid, began) as curve:
             while process.poll() is None:
                 arrivals.look()
@@ -180,7 +182,8 @@ class Restart:
         self.result.arrivals = arrivals.seen
         self.result.received = arrivals.seen[-1][1] if arrivals.seen else None
         if process.returncode:
-            raise lab.LabError(f"{process.returncode}: {tail(log)}")
+            said = [tail(log), tail(os.path.join(self.image.directory, "err"))]
+            raise lab.LabError(f"{process.returncode}: {' | '.join(filter(None, said))}")
         return curve
 
     # -- frem --

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 
@@ -15,6 +16,7 @@ from job import END_SECONDS, WORK_SECONDS, Curve, Frozen, Job, digest_of, work_b
 
 PARTS = os.path.join(lab.BUILD, "bench", "parts")
 NAME = "job@1"
+ATTEMPTS = 5
 
 
 @dataclasses.dataclass
@@ -67,11 +69,8 @@ class Image:
         with Job(program, directory) as job:
             self.pid = job.pid
             job.wait_for_point()
-            with Frozen(job.pid, directory) as self.frozen:
-                frem(
-                    *("--store", self.store("zstd"), "checkpoint", "--pid", job.pid),
-                    *("--name", NAME.partition("@")[0], "--link", f"{link_rate}MB/s"),
-                )
+            with Frozen(job.pid, directory, os.path.join(work, "files")) as self.frozen:
+                self._checkpoint(job.pid, link_rate)
         self.shown = frem("--store", self.store("zstd"), "show", NAME)
         if not self.shown["touch"]:
             raise lab.LabError("the checkpoint has no touch set")
@@ -81,6 +80,35 @@ class Image:
         parts("raw", self.at("zstd"), self.at("raw"))
         self.images = os.path.join(work, "images")
         frem("--store", self.store("zstd"), "export", NAME, self.images)
+
+    def _checkpoint(self, pid, link_rate):
+        """CRIU may refuse what a program is just in the middle of, such as a connection that is not
+        yet accepted; a moment later it is over."""
+        job, _, number = NAME.partition("@")
+        command = ("checkpoint", "--pid", pid, "--name", job, "--link", f"{link_rate}MB/s")
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                shown = frem("--store", self.store("zstd"), *command)
+                break
+            except lab.LabError as e:
+                if "CRIU refused" not in str(e) or not left:
+                    raise
+                time.sleep(0.2)
+        if str(shown["seq"]) != number:
+            raise lab.LabError(f"the checkpoint is number {shown['seq']}")
+
+    def end(self):
+        """Ends what is left of the program; all its pids are free afterwards."""
+        pids = {self.pid, *(task["pid"] for task in self.shown["tasks"])}
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        def gone():
+            lab.reap_orphans(pids)
+            return not pids & lab.processes().keys()
+
+        lab.wait_until("the end of the restarted program", gone)
 
     def store(self, encoding):
         path = os.path.join(self.work, f"store-{encoding}")
@@ -112,11 +140,10 @@ class Image:
             try:
                 process.wait(END_SECONDS)
             finally:
-                if self.pid in lab.processes():
-                    lab.kill_tree(self.pid)
+                self.end()
                 if process.poll() is None:
-                    process.kill()
-                    process.wait()
+                    lab.kill_tree(process.pid)
+                    process.returncode = -signal.SIGKILL  # it was reaped there
         touch = os.path.join(self.at("trace"), "touch")
         lab.wait_until("the recording", lambda: os.path.exists(touch), 60)
         return self._by_work(parts("trace", self.at("trace")), curve)

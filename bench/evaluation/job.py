@@ -171,10 +171,12 @@ class Job:
             raise lab.LabError(f"ended with {self.process.returncode}: {self.said()}")
 
     def kill(self):
-        if self.pid in lab.processes():
-            lab.kill_tree(self.pid)
-        self.process.poll()
-        self.process.returncode = self.process.returncode or -signal.SIGKILL
+        """Nothing else is at work meanwhile: what is left of it may have lost its parent."""
+        for pid, (parent, _, _) in lab.processes().items():
+            if parent == os.getpid() and pid != os.getpid():
+                lab.kill_tree(pid)
+        if self.process.poll() is None:
+            self.process.returncode = -signal.SIGKILL  # it was reaped there
 
     def __enter__(self):
         return self
@@ -195,15 +197,23 @@ def compiler():
     return subprocess.run(asked, capture_output=True, check=True, text=True).stdout.strip()
 
 
+def copy(directory, into):
+    """With owners, holes and all."""
+    subprocess.run(["cp", "-a", "--reflink=auto", directory, into], check=True)
+
+
 class Frozen:
     """Notes how long the files of a directory are while a tree is held by a dump: what a restart
-    goes on with. The program may have written more when the dump is over."""
+    goes on with. The program may have written more when the dump is over; what it has written until
+    then stays as it is. Files are kept even if the program removes them; directories below are
+    copied: what is in them must not change until the copy is made."""
 
-    def __init__(self, pid, directory):
-        self.pid, self.directory = pid, directory
+    def __init__(self, pid, directory, kept):
+        self.pid, self.directory, self.kept = pid, directory, kept
         self.sizes = None
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
+        os.makedirs(kept)
 
     def __enter__(self):
         self.thread.start()
@@ -215,30 +225,40 @@ class Frozen:
 
     def _held(self):
         states = [state_of(pid) for pid in tree(self.pid)]
-        return all(s and s[1] for s in states)
+        return all(s and (s[1] or s[0] == "Z") for s in states)
 
     def _run(self):
+        """A dump that CRIU refuses may be followed by another: the last one counts."""
         while not self.stopping.wait(0.002):
             if not self._held():
                 continue
-            sizes = {
-                entry.path: entry.stat().st_size
-                for entry in os.scandir(self.directory)
-                if entry.is_file(follow_symlinks=False)
-            }
-            if self._held():
-                self.sizes = sizes
+            found = list(os.scandir(self.directory))
+            files = [entry for entry in found if entry.is_file(follow_symlinks=False)]
+            sizes = {entry.name: entry.stat().st_size for entry in files}
+            if not self._held():
+                continue
+            self.sizes = sizes
+            for entry in found:
+                if not os.path.lexists(os.path.join(self.kept, entry.name)):
+                    self._keep(entry)
+
+    def _keep(self, entry):
+        if entry.is_file(follow_symlinks=False):
+            os.link(entry.path, os.path.join(self.kept, entry.name))
+        elif entry.is_dir(follow_symlinks=False):
+            copy(entry.path, self.kept)
 
     def put_back(self):
-        """Files as long as they were, and no others: sockets stay, which a restore wants to bind."""
+        """Files as long as they were, and no others: a restore makes sockets itself."""
         for entry in os.scandir(self.directory):
-            if not entry.is_file(follow_symlinks=False):
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)
-            elif entry.path not in self.sizes:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
                 os.unlink(entry.path)
-            elif entry.stat().st_size > self.sizes[entry.path]:
-                os.truncate(entry.path, self.sizes[entry.path])
-        lost = [p for p in self.sizes if not os.path.exists(p)]
-        if lost:
-            raise lab.LabError(f"files are gone: {lost}")
+        for entry in os.scandir(self.kept):
+            if entry.is_dir(follow_symlinks=False):
+                copy(entry.path, self.directory)
+            elif entry.name in self.sizes:
+                path = os.path.join(self.directory, entry.name)
+                os.link(entry.path, path)
+                os.truncate(path, min(self.sizes[entry.name], os.path.getsize(path)))

@@ -39,6 +39,13 @@ class Link:
 
         lab.wait_until("criu page-server", listening, 120)
 
+    def received(self):
+        """Bytes that have come to the near host."""
+        command = lab.within(self.namespace, ["cat", "/proc/self/net/dev"])
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        lines = (line.split() for line in done.stdout.splitlines())
+        return next(int(words[1]) for words in lines if words[0] == "link0:")
+
     def __enter__(self):
         return self
 

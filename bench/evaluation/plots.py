@@ -23,8 +23,9 @@ def save(figure, output, name):
 
 def bars(records, programs, link, measure, title, output):
     figure, axes = plt.subplots(figsize=(max(6, 1.1 * len(programs)), 4))
-    width = 0.8 / len(BARS)
-    for i, contender in enumerate(BARS):
+    shown = [c for c in BARS if any(records.get(p, measure, link, c) for p in programs)]
+    width = 0.8 / max(1, len(shown))
+    for i, contender in enumerate(shown):
         heights = [records.get(p, measure, link, contender) or 0 for p in programs]
         axes.bar([k + i * width for k in range(len(programs))], heights, width, label=contender)
     axes.set_xticks([k + 0.4 - width / 2 for k in range(len(programs))], programs, rotation=45, ha="right")
@@ -60,6 +61,8 @@ def arrival(records, program, link, output):
     figure, axes = plt.subplots(figsize=(7, 4))
     for contender in BARS[:-1]:
         points = curves(records, program, "arrived", link, contender)
+        if not points:
+            continue
         axes.plot([x for x, _ in points], [y / 1e6 for _, y in points], label=contender)
     need = curves(records, program, "touched", "", "trace")
     pages, stored = records.get(program, "lazy_pages"), records.get(program, "pages_zstd")

@@ -3,7 +3,7 @@
 
 The server is this program's child and is reached over a Unix socket in the directory, so that both are
 checkpointed as one tree. The client fills it, reads and writes mostly a tenth of the keys, prints a
-digest of the answers every thousandth request, and at the end that of the server's whole content.
+digest of all answers every thousandth request, and at the end how many keys there are.
 """
 
 import hashlib
@@ -59,13 +59,13 @@ def main():
     directory, requests = sys.argv[1], int(sys.argv[2])
     path = os.path.join(directory, "socket")
     options = ("--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no")
-    command = ["redis-server", *options, "--dir", directory, "--enable-debug-command", "yes"]
+    command = ["redis-server", *options, "--dir", directory]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     client = connect(path)
     fill(client)
     print("filled", flush=True)
     work(client, requests)
-    print(client.execute_command("DEBUG", "DIGEST").decode(), flush=True)
+    print(client.dbsize(), flush=True)
     client.shutdown(nosave=True)
     server.wait()
 
