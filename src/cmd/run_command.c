@@ -43,7 +43,8 @@ int run_command_compare(char *const *command, int images_fd, struct frem_error *
 	if (r < 0)
 		return frem_fail(err, FREM_FAILED, -r, "reading '%s'", COMMAND_FILE);
 	r = join(command, &now, err);
-	if (r < 0 || (now.len == then.len && memcmp(now.data, then.data, now.len) == 0))
+	if (r < 0 ||
+	    (now.len == then.len && (now.len == 0 || memcmp(now.data, then.data, now.len) == 0)))
 		return r;
 	for (size_t i = 0; i + 1 < then.len; i++)
 		if (!then.data[i])

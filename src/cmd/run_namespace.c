@@ -203,9 +203,9 @@ static int set_last_pid(FILE *f, pid_t after, struct frem_error *err)
 int namespace_skip_pids(pid_t pid, struct frem_error *err)
 {
 	_cleanup_fclose_ FILE *f = fopen(LAST_PID, "r+e");
-	long last = 0;
+	char last[32];
 
-	if (f && fscanf(f, "%ld", &last) == 1 && last >= pid)
+	if (f && fgets(last, sizeof(last), f) && strtol(last, NULL, 10) >= pid)
 		return 0;
 	return set_last_pid(f, pid, err);
 }

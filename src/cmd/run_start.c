@@ -90,8 +90,9 @@ int run_restart(struct run *run, uint32_t seq, struct frem_error *err)
 	r = namespace_reuse_pids(err);
 	if (r == 0)
 		r = restart_job_new(&run->restart_options, run->started_ns, &job, err);
-	if (r == 0)
-		r = restart_job_restore(job, err);
+	if (r < 0 || !job)
+		return r;
+	r = restart_job_restore(job, err);
 	ui_progress_done();
 	if (r == 0)
 		r = namespace_skip_pids(PIDS_OF_FREM, err);
