@@ -528,7 +528,9 @@ def test_show(store):
     assert "  backend     accessed-bits, 123 scans\n" in shown
     assert "4.50 ms of processor time, 0.0063 % of the window\n" in shown
     assert "prepare 0.50, frozen 1.25, scans 2.00, insertion 0.75, descriptor 0.00 ms\n" in shown
-    assert shown.splitlines()[-1].split() == ["9", "7", "1", "4.10", "kB", "0", "%", "größe"]
+    tasks, picture = shown.split("\ntouched, by address\n")
+    assert tasks.splitlines()[-1].split() == ["9", "7", "1", "4.10", "kB", "0", "%", "größe"]
+    assert picture.splitlines()[-1] == "      9 | |"
     store.add("plain", 1)
     assert b"touch set     none\n" in run("--store", store.path, "show", "plain").stdout
 
