@@ -326,10 +326,13 @@ static int open_dir(const struct fixture *f, const char *name)
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+static bool killed; /* the test has killed some process */
+
 int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
+	killed = false;
 	strcpy(f->dir, "/tmp/frem-pager-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->store, sizeof(f->store), "%s/store", f->dir);
@@ -385,7 +388,11 @@ void start_pager(struct fixture *f, enum pager_mode mode)
 
 bool event_within(struct fixture *f, int ms, struct pager_event *ret)
 {
-	return pager_next_event(f->pager, ms, ret) == 1;
+	if (pager_next_event(f->pager, ms, ret) != 1)
+		return false;
+	if (ret->type == PAGER_EVENT_NOTICE && strstr(ret->notice, "was killed") && !killed)
+		fail_msg("the pager process crashed: %s", ret->notice);
+	return true;
 }
 
 void expect_event(struct fixture *f, enum pager_event_type type, struct pager_event *ret)
@@ -646,8 +653,14 @@ pid_t await_pager(void)
 	return pid;
 }
 
+bool try_kill(pid_t pid)
+{
+	killed = true;
+	return kill(pid, SIGKILL) == 0;
+}
+
 void kill_process(pid_t pid)
 {
 	assert_true(pid > 1);
-	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_true(try_kill(pid));
 }

@@ -103,8 +103,10 @@ pid_t pager_pid(void);
 pid_t await_pager(void);
 /* Another one than `old`, once it is there. */
 pid_t next_holder(pid_t old);
-/* SIGKILL, to a process that is there. */
+/* SIGKILL, to a process that is there; where no test has done that, its death is a failure. */
 void kill_process(pid_t pid);
+/* Whether it was there. */
+bool try_kill(pid_t pid);
 
 #define PAGER_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
