@@ -62,8 +62,9 @@ static void on_committed(void *arg, const struct checkpoint_job *job)
 		.output_too_long = m->output_too_long,
 	};
 
-	file_write_all(m->fd, &report, sizeof(report));
+	/* first: once it has reported, the end of the job may end this process */
 	tidy(m->run, job);
+	file_write_all(m->fd, &report, sizeof(report));
 }
 
 static int on_frozen(void *arg, int images_fd, struct frem_error *err)
