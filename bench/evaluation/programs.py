@@ -122,7 +122,7 @@ run 60
 def molecules(directory):
     """Water molecules on a grid, whose integrals are kept in memory."""
     atoms = []
-    for n in range(6):
+    for n in range(8):
         x, y, z = 3.1 * (n % 2), 3.1 * (n // 2 % 2), 3.1 * (n // 4)
         atoms += [f"O {x} {y} {z}", f"H {x + 0.757} {y + 0.586} {z}", f"H {x - 0.757} {y + 0.586} {z}"]
     with open(os.path.join(directory, "input.nw"), "w", encoding="ascii") as f:
@@ -227,12 +227,12 @@ PROGRAMS = (
     ),
     Program(
         name="nwchem",
-        what="quantum chemistry, Hartree-Fock of six water molecules",
+        what="quantum chemistry, Hartree-Fock of eight water molecules",
         packages=("nwchem",),
         prepare=molecules,
         command=("nwchem", "DIR/input.nw"),
         marker="cpu",
-        point=10,
+        point=12,
         environment=ALONE,
         result=lines_with(ENERGIES),
     ),
