@@ -289,7 +289,7 @@ static void damaged(struct engine *e, const struct item *i, const struct batch *
 		    const struct frem_error *why)
 {
 	if (i->kind == ITEM_PAGES) {
-		lanes_damaged(e->lanes, i->frame, why);
+		lanes_damaged(e->lanes, i->frame, i->sources, why);
 		return;
 	}
 	e->stats->frames_retried++;

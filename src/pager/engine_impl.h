@@ -99,7 +99,7 @@ struct engine {
 	bool read_here;		      /* nothing is fetched but demand: that file is read, or
 					 an image directory */
 	bool goes_on;		      /* no workers: the next frame can be read at once */
-	uint32_t local_source;	      /* the replica that it is, as lanes_take() wants it */
+	uint32_t local_source;	      /* the replica that it is, as in fetch_sources() */
 	size_t local_next, local_end; /* frames taken from the plan */
 	uint64_t local_bytes;	      /* that were read there */
 

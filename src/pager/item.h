@@ -18,6 +18,7 @@ struct item {
 	TAILQ_ENTRY(item) link;
 	enum item_kind kind;
 	size_t frame;
+	uint32_t sources; /* replicas that its bytes came from; a bit each */
 	bool unread;	/* its bytes are in the file of a local store: who needs them reads them */
 	bool by_engine; /* not for the workers, or they left it: see workers.h */
 	size_t n;	/* 0 where it is unread */

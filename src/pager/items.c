@@ -157,7 +157,7 @@ static bool take_from_plan(struct engine *e)
 {
 	const uint64_t *at = e->loaded.index->offsets;
 
-	if (!lanes_take(e->lanes, LOCAL_CHUNK, e->local_source, &e->local_next, &e->local_end))
+	if (!lanes_take(e->lanes, LOCAL_CHUNK, &e->local_next, &e->local_end))
 		return false;
 	if (e->local_fd < 0)
 		return true;
@@ -192,6 +192,7 @@ int deliver_local(struct engine *e, struct frem_error *err)
 			return frem_oom(err);
 		e->local_next++;
 		i->unread = true;
+		i->sources = e->local_source;
 		if (workers_any(e->workers)) {
 			workers_put(e->workers, i);
 		} else {

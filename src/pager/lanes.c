@@ -41,9 +41,8 @@ struct lanes {
 	struct transfers transfers; /* bulk in the order in which it comes */
 	struct singles singles;
 	unsigned n_demand;
-	uint32_t *sources; /* of each frame: the replicas it came from last */
-	bool exhausted;	   /* the plan has nothing more */
-	bool touch_had;	   /* the last room there was */
+	bool exhausted; /* the plan has nothing more */
+	bool touch_had; /* the last room there was */
 	bool given_up;
 	struct frem_error why;
 };
@@ -58,9 +57,6 @@ int lanes_new(const struct lanes_options *o, struct lanes **ret, struct frem_err
 	l->o = *o;
 	TAILQ_INIT(&l->transfers);
 	TAILQ_INIT(&l->singles);
-	l->sources = calloc(o->index->frames + 1, sizeof(*l->sources));
-	if (!l->sources)
-		return frem_oom(err);
 	r = plan_new(o->index, o->wanted, o->arg, &l->plan, err);
 	if (r == 0)
 		*ret = TAKE_PTR(l);
@@ -94,7 +90,6 @@ void lanes_free(struct lanes *l)
 		free(s);
 	}
 	plan_free(l->plan);
-	free(l->sources);
 	free(l);
 }
 
@@ -186,11 +181,11 @@ static int collect(struct transfer *t)
 		i = item_new(ITEM_PAGES, t->next, t->in.data + used, n);
 		if (!i)
 			return -ENOMEM;
+		i->sources = sources;
 		if (t->demand)
 			TAILQ_INSERT_HEAD(l->o.arrived, i, link);
 		else
 			TAILQ_INSERT_TAIL(l->o.arrived, i, link);
-		l->sources[t->next] = sources;
 		used += n;
 		t->next++;
 	}
@@ -270,7 +265,7 @@ int lanes_demand(struct lanes *l, size_t frame, struct frem_error *err)
 	return start_single(l, s, err);
 }
 
-void lanes_damaged(struct lanes *l, size_t frame, const struct frem_error *why)
+void lanes_damaged(struct lanes *l, size_t frame, uint32_t sources, const struct frem_error *why)
 {
 	struct single *s = add_single(l, frame);
 	struct frem_error err;
@@ -282,7 +277,8 @@ void lanes_damaged(struct lanes *l, size_t frame, const struct frem_error *why)
 		return;
 	}
 	s->busy = false;
-	s->avoid |= l->sources[frame];
+	/* one that was to be avoided was asked all the same, as all were: then it starts over */
+	s->avoid = sources & s->avoid ? sources : s->avoid | sources;
 	if (++s->damaged >= LANES_DAMAGED_MAX)
 		give_up_frame(l, frame, why);
 	else if (l->n_demand < DEMAND_MAX && start_single(l, s, &err) < 0)
@@ -363,15 +359,10 @@ static int start_bulk(struct lanes *l, bool bulk, struct frem_error *err)
 	return r < 0 ? r : 0;
 }
 
-bool lanes_take(struct lanes *l, uint64_t bytes, uint32_t source, size_t *ret_first,
-		size_t *ret_end)
+bool lanes_take(struct lanes *l, uint64_t bytes, size_t *ret_first, size_t *ret_end)
 {
 	l->exhausted = l->exhausted || !plan_next(l->plan, bytes, ret_first, ret_end);
-	if (l->exhausted)
-		return false;
-	for (size_t i = *ret_first; i < *ret_end; i++)
-		l->sources[i] = source;
-	return true;
+	return !l->exhausted;
 }
 
 int lanes_step(struct lanes *l, bool bulk, struct frem_error *err)

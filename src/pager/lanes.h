@@ -46,14 +46,13 @@ bool lanes_is_demanded(const struct lanes *l, size_t frame);
 bool lanes_is_coming(const struct lanes *l, size_t frame);
 /* A program waits for the frame: the remaining lane goes on near it. */
 void lanes_near(struct lanes *l, size_t frame);
-/* Takes frames from the plan that the caller reads by himself, from that replica: about so many
- * stored bytes. He does not ask for bulk then. */
-bool lanes_take(struct lanes *l, uint64_t bytes, uint32_t source, size_t *ret_first,
-		size_t *ret_end);
+/* Takes frames from the plan that the caller reads by himself: about so many stored bytes. He does
+ * not ask for bulk then. */
+bool lanes_take(struct lanes *l, uint64_t bytes, size_t *ret_first, size_t *ret_end);
 /* The frame came, and was good; or it is here by other means. */
 void lanes_good(struct lanes *l, size_t frame);
-/* The frame that came was damaged: fetch it again. */
-void lanes_damaged(struct lanes *l, size_t frame, const struct frem_error *why);
+/* The frame that came from these replicas was damaged: fetch it again. */
+void lanes_damaged(struct lanes *l, size_t frame, uint32_t sources, const struct frem_error *why);
 /* All of the frame comes by other means: the remaining lane need not bring it. */
 void lanes_skip(struct lanes *l, size_t frame);
 /* It does not, or was dropped unused: the remaining lane has to bring it after all. */
