@@ -204,9 +204,8 @@ def copy(directory, into):
 
 class Frozen:
     """Notes how long the files of a directory are while a tree is held by a dump: what a restart
-    goes on with. The program may have written more when the dump is over; what it has written until
-    then stays as it is. Files are kept even if the program removes them; directories below are
-    copied: what is in them must not change until the copy is made."""
+    goes on with, and copies them, directories too: the program may change or remove them when the
+    dump is over. What is large must not change until the copy is made."""
 
     def __init__(self, pid, directory, kept):
         self.pid, self.directory, self.kept = pid, directory, kept
@@ -244,7 +243,7 @@ class Frozen:
 
     def _keep(self, entry):
         if entry.is_file(follow_symlinks=False):
-            os.link(entry.path, os.path.join(self.kept, entry.name))
+            shutil.copy2(entry.path, os.path.join(self.kept, entry.name))
         elif entry.is_dir(follow_symlinks=False):
             copy(entry.path, self.kept)
 
@@ -260,5 +259,5 @@ class Frozen:
                 copy(entry.path, self.directory)
             elif entry.name in self.sizes:
                 path = os.path.join(self.directory, entry.name)
-                os.link(entry.path, path)
+                shutil.copy2(entry.path, path)
                 os.truncate(path, min(self.sizes[entry.name], os.path.getsize(path)))
