@@ -252,7 +252,8 @@ def test_store_dies_during_restart(frem, hosts, copy):
     assert not any(line.startswith("bad") for line in v.lines())
 
 
-def test_store_is_away_for_a_while(frem, hosts, copy):
+@pytest.mark.parametrize("seconds", [2, pytest.param(20, marks=pytest.mark.slow_link)])
+def test_store_is_away_for_a_while(frem, hosts, copy, seconds):
     """The program only waits."""
     _, v, store = copy
     both = hosts(20, 12)
@@ -261,7 +262,7 @@ def test_store_is_away_for_a_while(frem, hosts, copy):
         restart = there.restart("job")
         v.restarted(restart, 20)
         served.process.kill()
-    time.sleep(2)  # all this time it is refused
+    time.sleep(seconds)  # all this time it is refused
     with lab.Served(store, both.ip_a, both.a, port=served.url.rpartition(":")[2]):
         v.verify(60)
         v.assert_runs()

@@ -132,6 +132,16 @@ def port_is_taken(scene):
         return scene.run("restart", "run")
 
 
+def file_is_missing(scene):
+    log = scene.path / "program.log"
+    with open(log, "ab") as out:
+        v = scene.new_victim("logger", stdout=out)
+    scene.frem.checkpoint(v, "run", "--window", "off")
+    v.kill()
+    log.unlink()
+    return scene.run("restart", "run")
+
+
 PROVOKED = {
     "writing the output: …": full_output,
     "making '…': No such file or directory": lambda s: s.run(
@@ -187,6 +197,7 @@ PROVOKED = {
     "'…' runs already, as process …": run_twice,
     "dumping process …: CRIU refused": cannot_be_dumped,
     "restoring '…' (pid …): CRIU refused": port_is_taken,
+    "the job's file '…': No such file or directory": file_is_missing,
 }
 
 
