@@ -272,6 +272,14 @@ class Victim:
             kill_tree(self.pid)
 
 
+def is_kernel_thread(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            return int(f.read().rsplit(")", 1)[1].split()[6]) & 0x00200000 != 0  # PF_KTHREAD
+    except FileNotFoundError:
+        return False
+
+
 def program(name):
     return os.path.join(VICTIMS, name)
 

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from fremtest import is_alive, wait_until
+from fremtest import CRIU, is_alive, wait_until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 UNITS = ("frem-serve.service", "frem-job@.service")
@@ -69,6 +69,7 @@ def exec_start(root, name, instance, environment):
 def installed(package, frem, monkeypatch):
     """frem, as the package has it."""
     monkeypatch.setattr("fremtest.FREM", os.path.join(package[1], "usr/bin/frem"))
+    monkeypatch.setenv("FREM_CRIU", os.environ.get("FREM_CRIU", CRIU))  # the package has none
     return frem
 
 

@@ -119,12 +119,7 @@ def test_no_such_process(frem, store_dir):
 
 
 def test_kernel_thread(frem, store_dir):
-    try:
-        with open("/proc/2/stat", encoding="utf-8") as f:
-            flags = int(f.read().rsplit(")", 1)[1].split()[6])
-    except FileNotFoundError:
-        flags = 0
-    if not flags & 0x00200000:  # PF_KTHREAD
+    if not fremtest.is_kernel_thread(2):
         pytest.skip("pid 2 is no kernel thread in this pid namespace")
     error = frem.at(store_dir).refuse(REFUSED, "checkpoint", "--pid", 2, "--name", "job")
     assert "kernel thread" in error

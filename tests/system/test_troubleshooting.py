@@ -115,6 +115,12 @@ def run_twice(scene):
     return second
 
 
+def kernel_thread(scene):
+    if not fremtest.is_kernel_thread(2):
+        pytest.skip("pid 2 is no kernel thread in this pid namespace")
+    return scene.checkpoint_of(2)
+
+
 def cannot_be_dumped(scene):
     userfaultfd = ctypes.CDLL(None).syscall(USERFAULTFD, 0)
     v = scene.new_victim("tcp_echo", pass_fds=(userfaultfd,))
@@ -191,7 +197,7 @@ PROVOKED = {
     ),
     "gone for …": store_goes_away,
     "no such process": lambda s: s.checkpoint_of(4194304),
-    "'…' is a kernel thread": lambda s: s.checkpoint_of(2),
+    "'…' is a kernel thread": kernel_thread,
     "'…' is this command itself or runs it": lambda s: s.checkpoint_of(os.getpid()),
     "pid … is taken by '…'": pid_is_taken,
     "'…' runs already, as process …": run_twice,
