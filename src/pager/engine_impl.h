@@ -47,9 +47,10 @@ struct fault {
 	struct member *member;
 	uint64_t address;
 	uint64_t read_ns;
-	bool seen;    /* its page is known to be on its way */
-	bool urgent;  /* and nothing brings it sooner */
-	bool counted; /* in the statistics */
+	uint64_t asked_ns; /* when a fetch of its own was last asked for */
+	unsigned asked;	   /* and how often */
+	bool seen;	   /* its page is known to be on its way */
+	bool counted;	   /* in the statistics */
 };
 
 /* What a frame holds, decoded. */

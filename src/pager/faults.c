@@ -16,6 +16,7 @@
  * a little: what brings it may have stalled. */
 #define LATE_RTTS 2
 #define LATE_LEAST_MS 100
+#define ASKED_MAX 4 /* fetches of its own */
 
 int fault_add(struct member *m, uint64_t address, struct frem_error *err)
 {
@@ -118,18 +119,27 @@ static bool comes_soon(const struct engine *e, uint64_t ahead, size_t frame)
 	return plan_worth_waiting(ahead, e->loaded.index->entries[frame].stored, &s);
 }
 
-/* When what was expected for the fault should have come. */
+/* When what was expected for the fault should have come. Of fetches of its own that do not come,
+ * each is given twice the time of the one before: a packet that is lost costs one many round trips,
+ * and a store that is away is not asked for more and more. */
 static uint64_t late_at(const struct engine *e, const struct fault *f)
 {
 	double ms = LATE_RTTS * e->stats->rtt_ms + LATE_LEAST_MS;
+	uint64_t ns = (uint64_t)(ms * (double)NSEC_PER_MSEC);
 
-	return f->read_ns + (uint64_t)(ms * (double)NSEC_PER_MSEC);
+	return f->asked ? f->asked_ns + (ns << (f->asked - 1)) : f->read_ns + ns;
 }
 
-/* Whether it waits for bulk data. */
+/* Whether something else is tried where its page does not come. */
 static bool waits(const struct fault *f)
 {
-	return f->seen && !f->urgent;
+	return f->seen && f->asked < ASKED_MAX;
+}
+
+static void note_asked(struct fault *f)
+{
+	f->asked++;
+	f->asked_ns = clock_ns();
 }
 
 void faults_look_after_late(struct engine *e)
@@ -164,7 +174,6 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 	uint64_t place, ahead;
 
 	f->seen = f->counted = true;
-	f->urgent = late;
 	if (recorder_has(e, number)) {
 		e->stats->prefetched_used += !counted;
 		return recorder_answer(e, f->member, number, f->read_ns, err);
@@ -176,8 +185,11 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 		return 0;
 	}
 	if (lanes_is_demanded(e->lanes, frame)) {
-		f->urgent = true;
-		return 0;
+		bool again = f->asked && late;
+
+		if (again || !f->asked)
+			note_asked(f);
+		return again ? lanes_demand_again(e->lanes, frame, err) : 0;
 	}
 	if (!comes_in_touch_order(e, number, &ahead)) {
 		lanes_near(e->lanes, frame);
@@ -187,7 +199,7 @@ static int bring(struct engine *e, struct fault *f, uint64_t number, struct frem
 	}
 	if (!late && lanes_is_coming(e->lanes, frame))
 		return 0;
-	f->urgent = true;
+	note_asked(f);
 	e->stats->demand_faults++;
 	log_debug("fault on page %llu: fetching frame %zu", (unsigned long long)number, frame);
 	return lanes_demand(e->lanes, frame, err);

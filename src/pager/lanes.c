@@ -265,6 +265,13 @@ int lanes_demand(struct lanes *l, size_t frame, struct frem_error *err)
 	return start_single(l, s, err);
 }
 
+int lanes_demand_again(struct lanes *l, size_t frame, struct frem_error *err)
+{
+	struct single *s = find_single(l, frame);
+
+	return s && l->n_demand < DEMAND_MAX ? start_single(l, s, err) : 0;
+}
+
 void lanes_damaged(struct lanes *l, size_t frame, uint32_t sources, const struct frem_error *why)
 {
 	struct single *s = add_single(l, frame);

@@ -41,6 +41,8 @@ int lanes_new(const struct lanes_options *o, struct lanes **ret, struct frem_err
 void lanes_free(struct lanes *l);
 /* A program waits for the frame: fetch it by itself, now, if it is not being fetched so already. */
 int lanes_demand(struct lanes *l, size_t frame, struct frem_error *err);
+/* It does not come: fetch it once more, over another connection; what comes first counts. */
+int lanes_demand_again(struct lanes *l, size_t frame, struct frem_error *err);
 bool lanes_is_demanded(const struct lanes *l, size_t frame);
 /* Whether the frame is part of a bulk fetch under way that brings it soon enough. */
 bool lanes_is_coming(const struct lanes *l, size_t frame);
