@@ -26,12 +26,11 @@ import time
 import typing
 
 import lab
+from watch import cpu_seconds, tree
 
 WORK = os.path.join(lab.ROOT, "bench", "work")
 sys.path.insert(0, WORK)
 import generate  # noqa: E402
-
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def nothing(_directory):
@@ -230,28 +229,6 @@ PROGRAMS = (
 
 
 # ---- a row at work ----
-
-
-def cpu_seconds(pids, system=True):
-    """Processor time of processes and of their ended children; without that of the system: user
-    time."""
-    ticks = 0
-    for pid in pids:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="latin-1") as f:
-            user, kernel, users, kernels = map(int, f.read().rpartition(")")[2].split()[11:15])
-            ticks += user + users + (kernel + kernels if system else 0)
-    return ticks / CLOCK_TICKS
-
-
-def tree(root):
-    """The pids of a process and all below, cheaply."""
-    found = [root]
-    for pid in found:
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-                    found += map(int, f.read().split())
-    return found
 
 
 class Job:

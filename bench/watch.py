@@ -2,21 +2,25 @@
 """What a job does, as seen from outside: how far it is, over time, and when it was let go."""
 
 import bisect
+import contextlib
+import os
 import threading
 import time
 
-PERIOD = 0.005
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Watch:
-    """Samples a job's progress on a thread, and who holds it; times are time.monotonic()."""
+class Sampler:
+    """Calls look() on a thread, again and again, within a with statement."""
 
-    def __init__(self, job):
-        self.job = job
-        self.samples = []  # (time, progress)
-        self.held = 0  # the last time at which it was seen held, by a dump
+    period = 0.005
+
+    def __init__(self):
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def look(self):
+        raise NotImplementedError
 
     def __enter__(self):
         self.thread.start()
@@ -27,13 +31,26 @@ class Watch:
         self.thread.join()
 
     def _run(self):
-        while not self.stopping.wait(PERIOD):
-            tracer = tracer_of(self.job.pid)
-            if tracer is None:
-                continue
-            self.samples.append((time.monotonic(), self.job.progress()))
-            if tracer:
-                self.held = self.samples[-1][0]
+        while not self.stopping.wait(self.period):
+            self.look()
+
+
+class Watch(Sampler):
+    """Samples a job's progress, and who holds it; times are time.monotonic()."""
+
+    def __init__(self, job):
+        super().__init__()
+        self.job = job
+        self.samples = []  # (time, progress)
+        self.held = 0  # the last time at which it was seen held, by a dump
+
+    def look(self):
+        tracer = tracer_of(self.job.pid)
+        if tracer is None:
+            return
+        self.samples.append((time.monotonic(), self.job.progress()))
+        if tracer:
+            self.held = self.samples[-1][0]
 
     def went_on(self):
         """When it ran again after the dump or the restore, and how far it was then."""
@@ -74,11 +91,44 @@ def _between(xs, ys, x):
     return ys[i - 1] + share * (ys[i] - ys[i - 1])
 
 
-def tracer_of(pid):
-    """The pid of its tracer, 0 without one; None where there is no such process. CRIU traces what it
-    dumps from the freeze on until it lets go."""
+# ---- processes ----
+
+
+def tree(root):
+    """The pids of a process and all below, cheaply."""
+    found = [root]
+    for pid in found:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
+                    found += map(int, f.read().split())
+    return found
+
+
+def cpu_seconds(pids, system=True):
+    """Processor time of processes and of their ended children; without that of the system: user
+    time."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError), open(
+            f"/proc/{pid}/stat", encoding="latin-1"
+        ) as f:
+            user, kernel, users, kernels = map(int, f.read().rpartition(")")[2].split()[11:15])
+            ticks += user + users + (kernel + kernels if system else 0)
+    return ticks / CLOCK_TICKS
+
+
+def state_of(pid):
+    """The state letter of a process and its tracer's pid, 0 without one; None where there is no such
+    process. CRIU traces what it dumps from the freeze on until it lets go."""
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
-            return int(next(line for line in f if line.startswith("TracerPid")).split()[1])
-    except (OSError, StopIteration):
+            lines = dict(line.split(":\t", 1) for line in f if ":\t" in line)
+        return lines["State"][0], int(lines["TracerPid"])
+    except (OSError, KeyError, ValueError):
         return None
+
+
+def tracer_of(pid):
+    state = state_of(pid)
+    return state and state[1]

@@ -16,7 +16,8 @@ import subprocess
 import time
 
 import lab
-from job import END_SECONDS, Curve, state_of, time_of
+from job import END_SECONDS, Curve, Marker, time_of
+from watch import state_of
 
 CRIU_PORT = 7071
 PIPE_BYTES = 16 << 20  # what CRIU's page server asks of the kernel for one pipe
@@ -54,13 +55,27 @@ class Restarted:
     drained: float = None
     received: int = None  # bytes that came over the link
     stats: dict = dataclasses.field(default_factory=dict)
-    samples: list = dataclasses.field(default_factory=list)  # since it was resumed
+    samples: list = dataclasses.field(default_factory=list)  # (time, work) since it was resumed
+    steps: list = dataclasses.field(default_factory=list)  # (time, progress) since then
     arrivals: list = dataclasses.field(default_factory=list)  # (time, bytes)
+
+    def follow(self, curve):
+        """What a tree has done since it was resumed."""
+        self.samples = curve.since(self.resumed)
+        self.steps = curve.progress_since(self.resumed)
 
     def responsive(self, work):
         """When the work was done, from the start of the command."""
-        after = time_of(self.samples, work)
-        return None if after is None else self.resumed + after
+        return self._reached(self.samples, work)
+
+    def progressed(self, steps):
+        """When its own marker had come so far."""
+        return self._reached(self.steps, steps)
+
+    def _reached(self, samples, value):
+        """At the latest at its end: all of the work is done then, whatever time it took."""
+        after = time_of(samples, value)
+        return self.completed if after is None else self.resumed + after
 
 
 class Arrivals:
@@ -170,7 +185,8 @@ class Restart:
     def _watch(self, process, log, began, resumed=None):
         """Until the process has ended, which does so with the program."""
         arrivals = Arrivals(process.pid, began, self.before)
-        with Curve(self.image.pid, began) as curve:
+        marker = Marker(self.image.program, self.image.directory, self.image.pid)
+        with Curve(self.image.pid, began, marker) as curve:
             while process.poll() is None:
                 arrivals.look()
                 if time.monotonic() > began + END_SECONDS:
@@ -203,7 +219,7 @@ class Restart:
         self.result.resumed = self.result.stats["resumed_ms"] / 1e3
         drained = self.result.stats.get("drained_ms")
         self.result.drained = drained / 1e3 if drained else None
-        self.result.samples = curve.since(self.result.resumed)
+        self.result.follow(curve)
 
     # -- CRIU --
 
@@ -249,7 +265,7 @@ class Restart:
             raise lab.LabError(" | ".join((str(e), *said))) from e
         if self.result.resumed is None:
             raise lab.LabError(f"criu restore: {self._criu_said('restore')}")
-        self.result.samples = curve.since(self.result.resumed)
+        self.result.follow(curve)
 
     def _is_resumed(self, now):
         state = state_of(self.image.pid)

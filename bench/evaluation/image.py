@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import lab
-from job import END_SECONDS, WORK_SECONDS, Curve, Frozen, Job, digest_of, work_by
+from job import END_SECONDS, WORK_SECONDS, Curve, Frozen, Job, Marker, digest_of, work_by
 
 PARTS = os.path.join(lab.BUILD, "bench", "parts")
 NAME = "job@1"
@@ -27,19 +27,27 @@ class Undisturbed:
     seconds: float  # until its end
     work: float  # user processor time until then
     works: dict  # {seconds: user processor time}
+    steps: dict  # {seconds: progress by its own marker}, where there is one
     samples: list
 
 
 def run_undisturbed(program, directory):
     with Job(program, directory) as job:
-        with Curve(job.pid) as curve:
+        with Curve(job.pid, marker=Marker(program, directory, job.pid)) as curve:
             job.wait_for_point()
             point = time.monotonic() - curve.zero
             job.wait_for_end()
             end = time.monotonic() - curve.zero
-        samples = curve.since(point)
-        works = {s: work_by(samples, s) for s in WORK_SECONDS if s < end - point}
-        return Undisturbed(digest_of(program, directory), end - point, samples[-1][1], works, samples)
+        samples, steps = curve.since(point), curve.progress_since(point)
+        reached = [s for s in WORK_SECONDS if s < end - point]
+        return Undisturbed(
+            digest_of(program, directory),
+            end - point,
+            samples[-1][1],
+            {s: work_by(samples, s) for s in reached},
+            {s: work_by(steps, s) for s in reached if work_by(steps, s)},
+            samples,
+        )
 
 
 def frem(*arguments):

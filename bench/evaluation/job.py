@@ -9,82 +9,100 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 
 import lab
+from watch import Sampler, cpu_seconds, state_of, tree
 
-PERIOD = 0.01
 WORK_SECONDS = (1, 10)  # whose work is waited for after a restart
 START_SECONDS = 300
 END_SECONDS = 900
 
 
-def tree(root):
-    """The pids of a process and all below, cheaply."""
-    found = [root]
-    for pid in found:
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as f:
-                    found += map(int, f.read().split())
-    return found
-
-
 def user_seconds(root):
     """User processor time of a process tree, with that of its ended members."""
-    total = 0.0
-    for pid in tree(root):
-        with contextlib.suppress(OSError, IndexError), open(
-            f"/proc/{pid}/stat", encoding="latin-1"
-        ) as f:
-            fields = f.read().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[13])) / os.sysconf("SC_CLK_TCK")
-    return total
+    return cpu_seconds(tree(root), system=False)
 
 
-def state_of(pid):
-    """The state letter of a process and its tracer's pid; None where there is none."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as f:
-            lines = dict(line.split(":\t", 1) for line in f if ":\t" in line)
-        return lines["State"][0], int(lines["TracerPid"])
-    except (OSError, KeyError, ValueError, ProcessLookupError):
-        return None
+class Marker:
+    """How far a program is by what it shows itself, as a number. For one thread: lines are counted
+    on from where it was read to."""
+
+    def __init__(self, program, directory, pid):
+        self.directory, self.pid = directory, pid
+        self.lines, self.at = 0, 0  # of `out`, as far as it has been read
+        self._number = getattr(self, f"_{program.marker}")
+        self.own = program.marker != "cpu"  # not what is measured of every program
+
+    def read(self):
+        """0 where there is nothing to be read."""
+        with contextlib.suppress(OSError):
+            return self._number()
+        return 0
+
+    def _out(self):
+        return os.path.join(self.directory, "out")
+
+    def _lines(self):
+        with open(self._out(), "rb") as f:
+            f.seek(self.at)
+            more = f.read()
+        self.at += len(more)
+        self.lines += more.count(b"\n")
+        return self.lines
+
+    def _written(self):
+        return os.path.getsize(self._out())
+
+    def _cpu(self):
+        return user_seconds(self.pid)
+
+    def _read(self):
+        """How far the input has been read, by the position of its descriptor."""
+        name = os.path.join(self.directory, "input")
+        with contextlib.suppress(OSError, StopIteration):
+            for fd in os.listdir(f"/proc/{self.pid}/fd"):
+                if os.readlink(f"/proc/{self.pid}/fd/{fd}") == name:
+                    with open(f"/proc/{self.pid}/fdinfo/{fd}", encoding="ascii") as f:
+                        return int(next(f).split()[1])
+        return 0
 
 
-class Curve:
-    """User processor time over time, sampled on a thread while a tree runs; zero is given."""
+class Curve(Sampler):
+    """The user processor time of a tree over time, and its own progress if it has a marker; zero is
+    given."""
 
-    def __init__(self, pid, zero=None):
+    period = 0.01
+
+    def __init__(self, pid, zero=None, marker=None):
+        super().__init__()
         self.pid, self.zero = pid, zero or time.monotonic()
-        self.times, self.values = [], []
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.marker = marker
+        self.times, self.values, self.steps = [], [], []
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join()
-
-    def _run(self):
-        while not self.stopping.wait(PERIOD):
-            state = state_of(self.pid)
-            if state is None or state[0] == "Z" or state[1]:
-                continue  # not there, or held by CRIU
-            value = user_seconds(self.pid)
-            if value:
-                self.times.append(time.monotonic() - self.zero)
-                self.values.append(value)
+    def look(self):
+        state = state_of(self.pid)
+        if state is None or state[0] == "Z" or state[1]:
+            return  # not there, or held by CRIU
+        value = user_seconds(self.pid)
+        if value:
+            step = self.marker.read() if self.marker and self.marker.own else 0
+            self.times.append(time.monotonic() - self.zero)
+            self.values.append(value)
+            self.steps.append(step)
 
     def since(self, begin):
-        """The samples from a time on, both relative to it: [(seconds, user seconds)]."""
+        """The work from a time on, both relative to it: [(seconds, user seconds)]."""
+        return self._since(begin, self.values)
+
+    def progress_since(self, begin):
+        """The same by the program's own marker; without one, nothing."""
+        return self._since(begin, self.steps) if self.marker and self.marker.own else []
+
+    def _since(self, begin, values):
         i = bisect.bisect_left(self.times, begin)
-        base = self.values[min(i, len(self.values) - 1)] if self.values else 0
-        return [(t - begin, v - base) for t, v in zip(self.times[i:], self.values[i:])]
+        base = values[min(i, len(values) - 1)] if values else 0
+        return [(t - begin, v - base) for t, v in zip(self.times[i:], values[i:])]
 
 
 def work_by(samples, seconds):
@@ -122,7 +140,7 @@ class Job:
                 start_new_session=True,
             )
         self.pid = self.process.pid
-        self._marker = getattr(self, f"_{program.marker}")
+        self.marker = Marker(program, directory, self.pid)
 
     def path(self, *names):
         return os.path.join(self.directory, *names)
@@ -132,7 +150,7 @@ class Job:
 
     def wait_for_point(self):
         def there():
-            return self.process.poll() is not None or self._marker() >= self.program.point
+            return self.process.poll() is not None or self.marker.read() >= self.program.point
 
         lab.wait_until("the checkpoint point", there, START_SECONDS)
         if self.process.returncode is not None:
@@ -141,27 +159,6 @@ class Job:
     def said(self):
         with open(self.path("err"), encoding="utf-8", errors="replace") as f:
             return f.read()[-300:].strip()
-
-    # -- markers --
-
-    def _lines(self):
-        with open(self.path("out"), "rb") as f:
-            return f.read().count(b"\n")
-
-    def _written(self):
-        return os.path.getsize(self.path("out"))
-
-    def _cpu(self):
-        return user_seconds(self.pid)
-
-    def _read(self):
-        """How far the input has been read, by the position of its descriptor."""
-        with contextlib.suppress(OSError, StopIteration):
-            for fd in os.listdir(f"/proc/{self.pid}/fd"):
-                if os.readlink(f"/proc/{self.pid}/fd/{fd}") == self.path("input"):
-                    with open(f"/proc/{self.pid}/fdinfo/{fd}", encoding="ascii") as f:
-                        return int(next(f).split()[1])
-        return 0
 
     # -- the end --
 
@@ -202,44 +199,36 @@ def copy(directory, into):
     subprocess.run(["cp", "-a", "--reflink=auto", directory, into], check=True)
 
 
-class Frozen:
+class Frozen(Sampler):
     """Notes how long the files of a directory are while a tree is held by a dump: what a restart
     goes on with, and copies them, directories too: the program may change or remove them when the
     dump is over. What is large must not change until the copy is made."""
 
+    period = 0.002
+
     def __init__(self, pid, directory, kept):
+        super().__init__()
         self.pid, self.directory, self.kept = pid, directory, kept
         self.sizes = None
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
         os.makedirs(kept)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        self.thread.join()
 
     def _held(self):
         states = [state_of(pid) for pid in tree(self.pid)]
         return all(s and (s[1] or s[0] == "Z") for s in states)
 
-    def _run(self):
+    def look(self):
         """A dump that CRIU refuses may be followed by another: the last one counts."""
-        while not self.stopping.wait(0.002):
-            if not self._held():
-                continue
-            found = list(os.scandir(self.directory))
-            files = [entry for entry in found if entry.is_file(follow_symlinks=False)]
-            sizes = {entry.name: entry.stat().st_size for entry in files}
-            if not self._held():
-                continue
-            self.sizes = sizes
-            for entry in found:
-                if not os.path.lexists(os.path.join(self.kept, entry.name)):
-                    self._keep(entry)
+        if not self._held():
+            return
+        found = list(os.scandir(self.directory))
+        files = [entry for entry in found if entry.is_file(follow_symlinks=False)]
+        sizes = {entry.name: entry.stat().st_size for entry in files}
+        if not self._held():
+            return
+        self.sizes = sizes
+        for entry in found:
+            if not os.path.lexists(os.path.join(self.kept, entry.name)):
+                self._keep(entry)
 
     def _keep(self, entry):
         if entry.is_file(follow_symlinks=False):

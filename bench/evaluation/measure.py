@@ -123,6 +123,8 @@ class Measurement:
         self.records.add({"what": self.program.what, "undisturbed": self.undisturbed.seconds})
         self.records.add({"undisturbed_work": self.undisturbed.work})
         self.records.add({f"work_{s}": w for s, w in self.undisturbed.works.items()})
+        self.records.add({f"steps_{s}": n for s, n in self.undisturbed.steps.items()})
+        self.records.add({"marker": self.program.marker})
         self.records.add({"image": shown["image_bytes"], "touch": touch["bytes"]})
         self.records.add({k: shown[k] for k in ("lazy_pages", "eager_pages")})
         for encoding in ("raw", "zstd"):
@@ -157,6 +159,8 @@ class Measurement:
         add = {"resumed": done.resumed, "drained": done.drained, "completed": done.completed}
         for seconds, work in self.undisturbed.works.items():
             add[f"responsive_{seconds}"] = done.responsive(work)
+        for seconds, steps in self.undisturbed.steps.items():
+            add[f"progressed_{seconds}"] = done.progressed(steps)
         add["received"] = done.received
         for name in ("bytes_before_resume", "bytes_fetched", "demand_faults", "prefetched_used"):
             add[name] = done.stats.get(name)
