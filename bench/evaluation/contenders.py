@@ -51,6 +51,7 @@ class Restarted:
     """What came of a restart; None where it is not known."""
 
     resumed: float = None
+    work: float = None  # user processor time from then to its end
     completed: float = None
     drained: float = None
     received: int = None  # bytes that came over the link
@@ -62,6 +63,7 @@ class Restarted:
     def follow(self, curve):
         """What a tree has done since it was resumed."""
         self.samples = curve.since(self.resumed)
+        self.work = self.samples[-1][1] if self.samples else None
         self.steps = curve.progress_since(self.resumed)
 
     def responsive(self, work):

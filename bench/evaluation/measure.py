@@ -166,6 +166,7 @@ class Measurement:
             add[name] = done.stats.get(name)
         add["stall"] = done.stats.get("stall_ms", 0) / 1e3 if done.stats else None
         add["overhead"] = done.completed - done.resumed - self.undisturbed.seconds
+        add["work"] = done.work
         self.records.add(add, link, contender)
         for when, received in thin(done.arrivals):
             self.records.add({"arrived": f"{when:.2f} {received}"}, link, contender)

@@ -21,18 +21,25 @@ def save(figure, output, name):
     return f"![{name}]({name}.svg)\n"
 
 
-def bars(records, programs, link, measure, title, output):
+def bars(records, programs, link, work, output):
+    """When the program is resumed, or has done so many seconds' work again."""
+
+    def value(program, contender):
+        if work is None:
+            return records.get(program, "resumed", link, contender)
+        return records.done_again(program, work, link, contender)
+
     figure, axes = plt.subplots(figsize=(max(6, 1.1 * len(programs)), 4))
-    shown = [c for c in BARS if any(records.get(p, measure, link, c) for p in programs)]
+    shown = [c for c in BARS if any(value(p, c) for p in programs)]
     width = 0.8 / max(1, len(shown))
     for i, contender in enumerate(shown):
-        heights = [records.get(p, measure, link, contender) or 0 for p in programs]
+        heights = [value(p, contender) or 0 for p in programs]
         axes.bar([k + i * width for k in range(len(programs))], heights, width, label=contender)
     axes.set_xticks([k + 0.4 - width / 2 for k in range(len(programs))], programs, rotation=45, ha="right")
     axes.set_ylabel("s")
-    axes.set_title(title)
+    axes.set_title(f"{link}: " + (f"work of the first {work} s done again" if work else "resumed"))
     axes.legend(fontsize=8)
-    return save(figure, output, f"{measure}-{link}".lower())
+    return save(figure, output, f"responsive-{work}-{link}".lower() if work else f"resumed-{link}".lower())
 
 
 def curves(records, program, measure, link, contender):
@@ -90,12 +97,8 @@ def make(records, links, output):
         there = [p for p in programs if any(row[:2] == (p, link) for row in records.rows)]
         if not there:
             continue
-        for measure, title in (
-            ("resumed", "resumed"),
-            ("responsive_1", "work of the first 1 s done again"),
-            ("responsive_10", "work of the first 10 s done again"),
-        ):
-            text += bars(records, there, link, measure, f"{link}: {title}", output) + "\n"
+        for work in (None, 1, 10):
+            text += bars(records, there, link, work, output) + "\n"
         for p in there:
             text += arrival(records, p, link, output) + "\n"
     return text + touched(records, programs, output)

@@ -58,6 +58,13 @@ class Records:
         value = self.text(program, measure, link, contender)
         return None if value is None else float(value)
 
+    def done_again(self, program, seconds, link, contender):
+        """When the work of so many seconds had been done again: by the program's own marker where it
+        moved in that time, else by its user processor time. A lower bound is the same for both."""
+        marked = self.get(program, f"steps_{seconds}") and not contender.startswith("bound-")
+        measure = "progressed" if marked else "responsive"
+        return self.get(program, f"{measure}_{seconds}", link, contender)
+
     def all(self, measure):
         """[(program, link, contender, value)] of a measure, wherever it is."""
         return [(*row[:3], row[4]) for row in self.rows if row[3] == measure]

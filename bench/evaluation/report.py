@@ -128,22 +128,34 @@ class Report:
             rows.append((p, *cells, *(percent(reduction(p, e)) for e in ENCODINGS)))
         return markdown(titles, rows)
 
+    def value(self, program, measure, link, contender):
+        """`measure` is "resumed", "completed", or the seconds of work that have to be done again."""
+        if isinstance(measure, int):
+            return self.r.done_again(program, measure, link, contender)
+        return self.r.get(program, measure, link, contender)
+
     def cell(self, program, measure, link, contender):
         if self.r.text(program, "failed", link, contender):
             return "failed"
-        return seconds(self.r.get(program, measure, link, contender))
+        return seconds(self.value(program, measure, link, contender))
+
+    def marker(self, program, work):
+        """By what its work is measured."""
+        return self.r.text(program, "marker") if self.r.get(program, f"steps_{work}") else "cpu"
 
     def responsive(self, link, work):
-        measure = f"responsive_{work}"
         names = ("full-raw", "criu-raw", "touch-set-raw", "now-raw", "bound-raw")
         names += ("full-zstd", "touch-set-zstd", "now-zstd", "bound-zstd")
         rows = []
         for p in self.each(link):
-            times = [ratio(self.r.get(p, measure, link, f"now-{e}"),
-                           self.r.get(p, measure, link, f"bound-{e}")) for e in ENCODINGS]
-            cells = [self.cell(p, measure, link, c) for c in names]
-            rows.append((p, *cells, *("" if t is None else f"{t:.2f}" for t in times)))
-        return markdown(("program", *names, "now/bound raw", "now/bound zstd"), rows)
+            times = [
+                ratio(*(self.value(p, work, link, f"{what}-{e}") for what in ("now", "bound")))
+                for e in ENCODINGS
+            ]
+            cells = [self.cell(p, work, link, c) for c in names]
+            times = ["" if t is None else f"{t:.2f}" for t in times]
+            rows.append((p, self.marker(p, work), *cells, *times))
+        return markdown(("program", "by", *names, "now/bound raw", "now/bound zstd"), rows)
 
     def t2(self):
         names = ("scan_s", "insert_s", "descriptor_s", "frozen_s", "overhead_s")
@@ -162,14 +174,17 @@ class Report:
         return "## T2: tracking overhead, processor time a checkpoint\n\n" + markdown(titles, rows)
 
     def t3(self):
-        text = "## T3: the overlap of execution and fetching\n"
+        text = "## T3: the overlap of execution and fetching\n\nOverhead: the time that the restarted program"
+        text += " took to its end, less that of the undisturbed run. Other tenants of the machine's processors"
+        text += " are in it, with either sign; they are not in *more waiting*, the part in which the program"
+        text += " was not computing.\n"
         for link in self.links:
             rows = []
             for p in self.each(link):
                 for c in ("touch-set-raw", "touch-set-zstd", "now-raw", "now-zstd"):
                     rows.append(self._overlap(p, link, c))
             titles = ("program", "contender", "remaining MB", "overlap s", "overhead s", "undisturbed s")
-            titles += ("overhead %", "completed s", "bound s")
+            titles += ("overhead %", "more waiting s", "completed s", "bound s")
             found = [row for row in rows if row]
             text += f"\n### {self.link_title(link)}\n\n" + markdown(titles, found)
         return text
@@ -188,9 +203,16 @@ class Report:
         return (
             *(p, contender, megabytes(max(0, stored - before))),
             *(seconds(min(ended, completed) - resumed), seconds(overhead), seconds(undisturbed)),
-            *(percent(ratio(overhead, undisturbed)), seconds(completed)),
+            *(percent(ratio(overhead, undisturbed)), seconds(self._waiting(p, link, contender))),
+            seconds(completed),
             seconds(self.r.get(p, "completed", link, f"bound-{encoding}")),
         )
+
+    def _waiting(self, p, link, contender):
+        """The part of the overhead in which the program did not compute: a processor that is faster
+        or slower than it was in the undisturbed run makes no difference to it."""
+        overhead, work = (self.r.get(p, m, link, contender) for m in ("overhead", "work"))
+        return None if work is None else overhead - (work - self.r.get(p, "undisturbed_work"))
 
     def t4(self):
         text = f"## T4: expected gain and overhead between two restarts\n\n`frem plan` with an MTBF of {MTBF}"
@@ -228,57 +250,60 @@ class Report:
     # -- what it comes to --
 
     def summary(self):
-        lines = []
-        for link in self.links:
-            for encoding in ENCODINGS:
-                lines += self._summary(link, encoding)
-        lines += [f"- the paper: {PAPER} % on average"]
-        lost = self.lost()
-        if lost:
-            lines += ["", "frem does not win in"]
-            lines += [f"- {' '.join(row)}" for row in lost]
-        return "## What it comes to\n\n" + "\n".join(lines) + "\n"
+        """Means over all programs, beside the paper's."""
+        rows = [row for k in self.links for e in ENCODINGS for row in self._summary(k, e)]
+        titles = ("link", "encoding", "contender", "programs", "resumed", "first 1 s", "first 10 s")
+        titles += ("first 1 s: times as fast as CRIU", "first 10 s")
+        text = "## What it comes to\n\nBy how much sooner than with `full` of the same encoding the program"
+        text += " is resumed and has done its first work again, in % (mean); and how many times as fast as"
+        text += " with CRIU's own lazy pages (geometric mean). The paper's FREM: resumed"
+        text += f" **{PAPER} %** sooner (mean of its programs and links).\n\n" + markdown(titles, rows)
+        lost = [" ".join(row) for row in self.lost()]
+        text += "\n`now` does not win (by more than 2 %) in " + (f"{len(lost)} cases:\n\n" if lost else "no case.\n")
+        return text + "".join(f"- {row}\n" for row in lost)
 
-    def _pairs(self, link, a, b, measure="resumed"):
-        pairs = [
-            (self.r.get(p, measure, link, a), self.r.get(p, measure, link, b)) for p in self.each(link)
-        ]
+    def _pairs(self, link, measure, a, b):
+        pairs = [(self.value(p, measure, link, a), self.value(p, measure, link, b)) for p in self.each(link)]
         return [(x, y) for x, y in pairs if x is not None and y]
 
     def _summary(self, link, encoding):
-        for name in ("touch-set", "now"):
-            pairs = self._pairs(link, f"{name}-{encoding}", f"full-{encoding}")
-            if pairs:
-                mean = statistics.mean(1 - x / y for x, y in pairs)
-                yield f"- {link}, {encoding}: `{name}` resumes {percent(mean)} % sooner than `full` (mean of {len(pairs)})"
-        for work in (1, 10):
-            measure = f"responsive_{work}"
-            pairs = self._pairs(link, f"now-{encoding}", f"full-{encoding}", measure)
-            if pairs:
-                mean = statistics.mean(1 - x / y for x, y in pairs)
-                yield (
-                    f"- {link}, {encoding}: with `now` the work of the first {work} s is done "
-                    f"{percent(mean)} % sooner than with `full` (mean of {len(pairs)})"
-                )
-            pairs = self._pairs(link, f"now-{encoding}", "criu-raw", measure)
-            if pairs:
-                mean = statistics.geometric_mean(y / x for x, y in pairs)
-                yield f"- {link}, {encoding}: and {mean:.1f} times as fast as CRIU's own (geometric mean of {len(pairs)})"
+        for name in ("criu", "touch-set", "now"):
+            contender = f"{name}-{encoding}"
+            against_full = [
+                self._pairs(link, measure, contender, f"full-{encoding}") for measure in ("resumed", 1, 10)
+            ]
+            if not any(against_full):
+                continue
+            sooner = [
+                percent(statistics.mean(1 - x / y for x, y in pairs)) if pairs else ""
+                for pairs in against_full
+            ]
+            against_criu = [self._pairs(link, work, contender, "criu-raw") for work in (1, 10)]
+            times = [
+                f"{statistics.geometric_mean(y / x for x, y in pairs):.2f}" if pairs else ""
+                for pairs in against_criu
+            ]
+            yield (link, encoding, name, max(map(len, against_full)), *sooner, *times)
 
     def lost(self):
-        """Where `now` is not before everybody else to have done the first work."""
+        """Where `now` is not before everybody else to have done the first work, or all of it."""
         found = []
-        for link in self.links:
+        for link, encoding in ((k, e) for k in self.links for e in ENCODINGS):
+            others = (f"full-{encoding}", "criu-raw", f"touch-set-{encoding}")
             for p in self.each(link):
-                for encoding in ENCODINGS:
-                    for other in (f"full-{encoding}", "criu-raw", f"touch-set-{encoding}"):
-                        for measure in ("responsive_1", "responsive_10", "completed"):
-                            ours = self.r.get(p, measure, link, f"now-{encoding}")
-                            theirs = self.r.get(p, measure, link, other)
-                            if ours and theirs and ours > 1.02 * theirs:
-                                found.append((p, link, f"now-{encoding}", measure, f"{ours:.2f} s,",
-                                              other, f"{theirs:.2f} s"))
+                found += [
+                    row for other in others if (row := self._lost(p, link, f"now-{encoding}", other))
+                ]
         return found
+
+    def _lost(self, p, link, ours, theirs):
+        """One line a pair: all measures in which it is behind."""
+        behind = []
+        for measure, what in ((1, "first 1 s"), (10, "first 10 s"), ("completed", "all work")):
+            x, y = (self.value(p, measure, link, c) for c in (ours, theirs))
+            if x and y and x > 1.02 * y:
+                behind.append(f"{what} {x:.2f} s instead of {y:.2f} s")
+        return (f"**{p}**,", link, f"`{ours}` behind `{theirs}`:", "; ".join(behind)) if behind else None
 
     def failures(self):
         rows = [
@@ -288,6 +313,13 @@ class Report:
         if not rows:
             return "## Failures\n\nNone: all rows ran to the end, and every output was the undisturbed run's.\n"
         return "## Failures\n\n" + markdown(("program", "link", "contender", "why"), rows)
+
+
+def notes(output):
+    """What was written by hand about these results, if anything was."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(output, "NOTES.md"), encoding="utf-8") as f:
+        return f.read()
+    return ""
 
 
 def make(output):
@@ -300,8 +332,8 @@ def make(output):
         writer = csv.writer(f, lineterminator="\n")
         writer.writerow(FIELDS)
         writer.writerows(records.rows)
-    parts = [f"# Results\n\n{machine()}\n\n{LEGEND}", it.summary(), it.t1(), it.t2(), it.t3(), it.t4()]
-    parts += [it.failures(), plots.make(records, LINKS, output)]
+    parts = [f"# Results\n\n{machine()}\n\n{LEGEND}", it.summary(), notes(output), it.failures()]
+    parts += [it.t1(), it.t2(), it.t3(), it.t4(), plots.make(records, LINKS, output)]
     with open(os.path.join(output, "README.md"), "w", encoding="utf-8") as f:
         f.write("\n".join(parts))
 
@@ -310,6 +342,7 @@ LEGEND = """Made by `make bench` ([bench/evaluate](../../bench/evaluate)) from [
 `full`: everything is fetched, then restored, in the role of BLCR; `criu`: CRIU's own lazy pages and page
 server; `touch-set`: frem waits for the touch set, the paper's FREM; `now`: frem's default. `raw`: pages as
 they are, but for zero pages; `zstd`: compressed. `bound`: the earliest possible, from the exact trace of first
-touches and the link. Work is user processor time of the process tree; all times are from the start of the
-restart's command.
+touches and the link. Work is measured by the program's own marker where it has one (`lines`, `written`: its
+output; `read`: its input), else by the user processor time of the process tree (`cpu`). All times are from
+the start of the restart's command.
 """
