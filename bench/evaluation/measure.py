@@ -13,6 +13,7 @@ from job import digest_of, time_of
 from records import Records
 
 LINKS = {"SLOW": lab.SLOW, "FAST": lab.FAST, "LAN": (0.2, 1000)}
+CRIU_PATIENCE = 2  # times as long as `full`
 POINTS = 200  # of a curve that is kept for the plots
 
 
@@ -147,16 +148,23 @@ class Measurement:
         self.report(f"{self.program.name}: {link} {contender.name}")
         work = os.path.join(self.work, f"{link}-{contender.name}")
         with self._failing(link, contender.name):
-            done = Restart(self.image, both, contender, work).run()
-            self._verify()
+            done = Restart(self.image, both, contender, work, self._limit(link, contender)).run()
+            if not done.gave_up:
+                self._verify()
             self._record(link, contender.name, done)
+
+    def _limit(self, link, contender):
+        """CRIU's daemon asks for one page at a time: over a link of long round trips it may need an
+        hour. It is ended when fetching everything would have been over twice."""
+        full = self.records.get(self.program.name, "completed", link, "full-raw")
+        return CRIU_PATIENCE * full if full and contender.mode == "criu" else None
 
     def _verify(self):
         if digest_of(self.program, self.directory) != self.undisturbed.digest:
             raise lab.LabError("wrong output: it is not the undisturbed run's")
 
     def _record(self, link, contender, done):
-        add = {"resumed": done.resumed, "drained": done.drained, "completed": done.completed}
+        add = {k: getattr(done, k) for k in ("resumed", "drained", "completed", "gave_up", "work")}
         for seconds, work in self.undisturbed.works.items():
             add[f"responsive_{seconds}"] = done.responsive(work)
         for seconds, steps in self.undisturbed.steps.items():
@@ -165,8 +173,8 @@ class Measurement:
         for name in ("bytes_before_resume", "bytes_fetched", "demand_faults", "prefetched_used"):
             add[name] = done.stats.get(name)
         add["stall"] = done.stats.get("stall_ms", 0) / 1e3 if done.stats else None
-        add["overhead"] = done.completed - done.resumed - self.undisturbed.seconds
-        add["work"] = done.work
+        if done.completed:
+            add["overhead"] = done.completed - done.resumed - self.undisturbed.seconds
         self.records.add(add, link, contender)
         for when, received in thin(done.arrivals):
             self.records.add({"arrived": f"{when:.2f} {received}"}, link, contender)

@@ -10,10 +10,10 @@ import subprocess
 
 import lab
 import plots
+from measure import CRIU_PATIENCE, LINKS
 from records import FIELDS, Records
 
 PAPER = 61.96  # % by which the paper's FREM shortens restarts on average
-LINKS = {"SLOW": lab.SLOW, "FAST": lab.FAST, "LAN": (0.2, 1000)}
 ENCODINGS = ("raw", "zstd")
 MTBF, INTERVAL = "10h", "30m"  # of T4
 
@@ -137,7 +137,8 @@ class Report:
     def cell(self, program, measure, link, contender):
         if self.r.text(program, "failed", link, contender):
             return "failed"
-        return seconds(self.value(program, measure, link, contender))
+        value, limit = (self.value(program, m, link, contender) for m in (measure, "gave_up"))
+        return f"> {limit:.0f}" if value is None and limit else seconds(value)
 
     def marker(self, program, work):
         """By what its work is measured."""
@@ -256,15 +257,22 @@ class Report:
         titles += ("first 1 s: times as fast as CRIU", "first 10 s")
         text = "## What it comes to\n\nBy how much sooner than with `full` of the same encoding the program"
         text += " is resumed and has done its first work again, in % (mean); and how many times as fast as"
-        text += " with CRIU's own lazy pages (geometric mean). The paper's FREM: resumed"
+        text += " with CRIU's own lazy pages (geometric mean; at least, where CRIU was ended: it is given"
+        text += f" {CRIU_PATIENCE} times as long as `full-raw` took to the program's end). The paper's FREM: resumed"
         text += f" **{PAPER} %** sooner (mean of its programs and links).\n\n" + markdown(titles, rows)
         lost = [" ".join(row) for row in self.lost()]
         text += "\n`now` does not win (by more than 2 %) in " + (f"{len(lost)} cases:\n\n" if lost else "no case.\n")
         return text + "".join(f"- {row}\n" for row in lost)
 
     def _pairs(self, link, measure, a, b):
-        pairs = [(self.value(p, measure, link, a), self.value(p, measure, link, b)) for p in self.each(link)]
-        return [(x, y) for x, y in pairs if x is not None and y]
+        """What is known of both; where one was ended before, it took longer than its limit."""
+
+        def known(p, contender):
+            value = self.value(p, measure, link, contender)
+            return value or self.r.get(p, "gave_up", link, contender)
+
+        pairs = [(known(p, a), known(p, b)) for p in self.each(link)]
+        return [(x, y) for x, y in pairs if x and y]
 
     def _summary(self, link, encoding):
         for name in ("criu", "touch-set", "now"):
@@ -310,9 +318,15 @@ class Report:
             (p, link, contender, why.replace("|", "/"))
             for p, link, contender, why in self.r.all("failed")
         ]
-        if not rows:
-            return "## Failures\n\nNone: all rows ran to the end, and every output was the undisturbed run's.\n"
-        return "## Failures\n\n" + markdown(("program", "link", "contender", "why"), rows)
+        text = "## Failures\n\n"
+        if rows:
+            text += markdown(("program", "link", "contender", "why"), rows)
+        else:
+            text += "None: every output was the undisturbed run's.\n"
+        ended = len(self.r.all("gave_up"))
+        whole = len(self.r.all("completed")) - sum(c.startswith("bound") for _, _, c, _ in self.r.all("completed"))
+        text += f"\n{whole} restarts ran to the program's end"
+        return text + (f"; {ended} of CRIU's were ended at their limit.\n" if ended else ".\n")
 
 
 def notes(output):

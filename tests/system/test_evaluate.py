@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The evaluation's own tools and its arithmetic."""
 
+import glob
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from fremtest import USAGE
-from lab import BUILD, ROOT
+from lab import BUILD, ROOT, descendants, processes, wait_until
 
 sys.path.append(os.path.join(ROOT, "bench", "evaluation"))
 import measure  # noqa: E402
@@ -57,6 +58,64 @@ def test_parts_of_nothing(tmp_path):
     done = subprocess.run([PARTS, "trace", tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.startswith("parts: reading '")
     assert subprocess.run([PARTS, "raw"], capture_output=True, check=False).returncode == 2
+
+
+# ---- a whole evaluation, of small programs ----
+
+TINY = os.path.join(ROOT, "tests", "system", "evaluate_tiny.py")
+PLACES = "/var/tmp/frem-evaluate-*"
+
+
+def tiny(output, *arguments):
+    command = ["/usr/bin/python3", TINY, "--link", "LAN", "--contender", "now-zstd"]
+    return [*command, "-o", str(output), *arguments]
+
+
+def test_rows_that_fail(tmp_path):
+    """Each is reported with its reason, and those behind it go on."""
+    rows = ("never", "refused", "changing", "good")
+    done = subprocess.run(tiny(tmp_path, *rows), capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    found = Records.load(tmp_path / "raw")
+    failed = {row[0]: row[3] for row in found.all("failed")}
+    assert failed.keys() == {"never", "refused", "changing"}
+    assert "ended before its point with 1: no input" in failed["never"]
+    assert "CRIU refused" in failed["refused"]
+    assert failed["changing"] == "wrong output: it is not the undisturbed run's"
+    assert 0 < found.get("good", "resumed", "LAN", "now-zstd") < found.get(
+        "good", "completed", "LAN", "now-zstd"
+    )
+    assert found.done_again("good", 1, "LAN", "now-zstd") == found.get(
+        "good", "progressed_1", "LAN", "now-zstd"
+    )
+    assert found.get("good", "responsive_1", "LAN", "bound-zstd") > 0.9
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    for name, why in failed.items():
+        assert f"| {name} |" in text and why.split(":")[0] in text
+
+
+def test_killed_evaluation_leaves_nothing_and_goes_on(tmp_path):
+    """kill -9 in the middle: no process and no place of its own stays, and --resume does what is left."""
+    before = set(glob.glob(PLACES))
+    rows = ("good", "long")
+    process = subprocess.Popen(tiny(tmp_path, *rows), stdout=subprocess.PIPE, text=True)
+    while "long: LAN" not in process.stdout.readline():
+        assert process.poll() is None
+    wait_until("the restart", lambda: any(
+        name.startswith("frem") for _, _, name in descendants(process.pid).values()
+    ))
+    below = set(descendants(process.pid))
+    assert len(below) > 3
+    (place,) = set(glob.glob(PLACES)) - before
+    process.kill()
+    process.wait()
+    wait_until("the end of its processes", lambda: not below & processes().keys())
+    done = subprocess.run(
+        tiny(tmp_path, "--resume", "good", "never"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1  # never starts, still
+    assert "good: measured before" in done.stdout and "never: ended before" in done.stdout
+    assert not os.path.exists(place) and not set(glob.glob(PLACES)) - before
 
 
 def test_lower_bound():
