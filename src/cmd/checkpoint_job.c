@@ -444,8 +444,10 @@ static int encode_touch(struct checkpoint_job *job, struct touch_set *touch, int
 			struct frem_error *err)
 {
 	uint64_t before = clock_read_ns(CLOCK_PROCESS_CPUTIME_ID);
-	int r = touch_object_encode(touch, image_pages_source(job->pages), fd, err);
+	int r = touch_set_fill(touch, job->map->lazy_pages, err);
 
+	if (r == 0)
+		r = touch_object_encode(touch, image_pages_source(job->pages), fd, err);
 	touch->info.descriptor_ms =
 		(double)(clock_read_ns(CLOCK_PROCESS_CPUTIME_ID) - before) / NSEC_PER_MSEC;
 	touch->info.overhead_ms += touch->info.descriptor_ms;

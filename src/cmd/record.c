@@ -82,8 +82,9 @@ static int read_old(struct record *r, struct frem_error *err)
 	return 0;
 }
 
-/* What of the old set the recording does not have, as a touch frame was damaged or the program gave
- * the pages up before they came, leaves it: nobody asked for it, and its content is not at hand. */
+/* What of a set the recording does not have, as a touch frame was damaged, the program gave the pages
+ * up before they came, or the recording ended before, leaves it: nobody asked for it, and its content
+ * is not at hand. */
 static void drop_missing(struct touch_set *t, const struct pager_recording *recorded)
 {
 	size_t n = 0;
@@ -123,8 +124,11 @@ static int make_set(struct record *r, struct frem_error *err)
 	r->set = NULL;
 	e = touch_set_refine(r->old, &info, r->recorded->seen, r->recorded->n, r->recorded->ms,
 			     &r->set, err);
+	if (e == 0)
+		e = touch_set_fill(r->set, r->manifest->lazy_pages, err);
 	if (e < 0)
 		return e;
+	drop_missing(r->set, r->recorded);
 	memcpy(r->set->manifest, r->digest, DIGEST_SIZE);
 	if (ftruncate(r->frames_fd, 0) < 0 || lseek(r->frames_fd, 0, SEEK_SET) < 0)
 		return frem_fail(err, FREM_FAILED, errno, "emptying a temporary file");

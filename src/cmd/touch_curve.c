@@ -22,16 +22,17 @@ static int by_time(const void *a, const void *b)
 static int all_points(const struct touch_set *t, struct touch_point **ret, size_t *ret_n,
 		      struct frem_error *err)
 {
-	struct touch_point *p = calloc(t->n_runs + 2, sizeof(*p));
 	uint64_t pages = 0;
-	size_t n = 0;
+	size_t runs = touch_set_touched(t, &pages), n = 0;
+	struct touch_point *p = calloc(runs + 2, sizeof(*p));
 
 	if (!p)
 		return frem_oom(err);
-	for (size_t i = 0; i < t->n_runs; i++)
+	for (size_t i = 0; i < runs; i++)
 		p[i] = (struct touch_point){t->runs[i].ms, t->runs[i].pages};
-	qsort(p, t->n_runs, sizeof(*p), by_time);
-	for (size_t i = 0; i < t->n_runs; i++) {
+	qsort(p, runs, sizeof(*p), by_time);
+	pages = 0;
+	for (size_t i = 0; i < runs; i++) {
 		pages += p[i].pages;
 		if (n && p[n - 1].ms == p[i].ms)
 			n--;

@@ -62,14 +62,15 @@ void touch_map_row(const struct touch_set *t, uint64_t first, uint64_t pages, un
 	static const char *const fine[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 	static const char *const plain[] = {" ", ".", ":", "-", "=", "+", "*", "%", "#"};
 	struct row r = {.first = first, .pages = pages, .columns = columns};
-	size_t at = 0;
+	uint64_t touched = 0;
+	size_t at = 0, runs = touch_set_touched(t, &touched);
 
 	if (r.columns > TOUCH_MAP_COLUMNS_MAX)
 		r.columns = TOUCH_MAP_COLUMNS_MAX;
 	if (r.columns > pages)
 		r.columns = (unsigned)pages;
 	*out = '\0';
-	for (size_t i = 0; r.columns && i < t->n_runs; i++)
+	for (size_t i = 0; r.columns && i < runs; i++)
 		count(&r, &t->runs[i]);
 	for (unsigned c = 0; c < r.columns; c++)
 		at += (size_t)snprintf(out + at, TOUCH_MAP_ROW_SIZE - at, "%s",

@@ -40,13 +40,15 @@ static json_t *curve_json(const struct touch_set *t)
 json_t *touch_set_json(const struct touch_set *t, uint64_t lazy_pages)
 {
 	const struct touch_info *i = &t->info;
-	uint64_t bytes = t->pages * PAGE_BYTES;
-	json_t *touch = json_pack(
-		"{s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:o}", "pages", (json_int_t)t->pages,
-		"bytes", (json_int_t)bytes, "share", share_of((double)t->pages, (double)lazy_pages),
-		"runs", (json_int_t)t->n_runs, "window_ms", (json_int_t)i->window_ms, "scans",
-		(json_int_t)i->scans, "restarts", (json_int_t)i->restarts, "backend",
-		ui_json_string(i->backend), "ended", ui_json_string(i->ended));
+	uint64_t pages = 0;
+	size_t runs = touch_set_touched(t, &pages);
+	json_t *touch =
+		json_pack("{s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:o}", "pages",
+			  (json_int_t)pages, "bytes", (json_int_t)(pages * PAGE_BYTES), "share",
+			  share_of((double)pages, (double)lazy_pages), "runs", (json_int_t)runs,
+			  "window_ms", (json_int_t)i->window_ms, "scans", (json_int_t)i->scans,
+			  "restarts", (json_int_t)i->restarts, "backend",
+			  ui_json_string(i->backend), "ended", ui_json_string(i->ended));
 	json_t *costs =
 		json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "prepare_ms", i->prepare_ms,
 			  "frozen_ms", i->frozen_ms, "scan_ms", i->scan_ms, "insert_ms",
@@ -135,14 +137,16 @@ int touch_set_print(const struct touch_set *t, uint64_t lazy_pages, uint64_t sto
 {
 	char size[UNITS_SIZE], stored_size[UNITS_SIZE], share[UNITS_SIZE], window[UNITS_SIZE];
 	const struct touch_info *i = &t->info;
+	uint64_t pages = 0;
+	size_t runs = touch_set_touched(t, &pages);
 	int r;
 
-	units_bytes(t->pages * PAGE_BYTES, size);
+	units_bytes(pages * PAGE_BYTES, size);
 	units_bytes(stored, stored_size);
-	units_share(t->pages, lazy_pages, share);
+	units_share(pages, lazy_pages, share);
 	units_duration(i->window_ms, window);
 	ui_print("touch set     %llu pages, %s, %s of the lazy ones; %s stored, %zu runs\n",
-		 (unsigned long long)t->pages, size, share, stored_size, t->n_runs);
+		 (unsigned long long)pages, size, share, stored_size, runs);
 	r = print_curve(t, err);
 	if (r < 0)
 		return r;
@@ -211,7 +215,8 @@ int touch_set_by_task(const struct touch_set *t, const struct manifest *m, uint6
 		      struct frem_error *err)
 {
 	_cleanup_free_ uint64_t *ends = calloc(m->n_tasks + 1, sizeof(*ends));
-	uint64_t end = 0;
+	uint64_t end = 0, pages = 0;
+	size_t runs = touch_set_touched(t, &pages);
 
 	if (!ends)
 		return frem_oom(err);
@@ -219,7 +224,7 @@ int touch_set_by_task(const struct touch_set *t, const struct manifest *m, uint6
 		ends[k] = end += m->tasks[k].lazy_pages;
 		out[k] = 0;
 	}
-	for (size_t i = 0; i < t->n_runs; i++) {
+	for (size_t i = 0; i < runs; i++) {
 		uint64_t page = t->runs[i].first, behind = page + t->runs[i].pages;
 
 		for (size_t k = task_of(ends, m->n_tasks, page); k < m->n_tasks && page < behind;

@@ -113,6 +113,8 @@ static void take_old(struct refined *r, const struct touch_set *old, uint32_t re
 		uint64_t at = run->first, end = at + run->pages;
 		uint32_t misses = run->misses;
 
+		if (run->ms == TOUCH_NEVER)
+			continue;
 		if (run->ms < recorded_ms && misses < UINT32_MAX)
 			misses++;
 		while ((at = next_page(r->seen, at, end, false)) < end) {

@@ -347,8 +347,9 @@ static int know_touch_set(struct engine *e, struct frem_error *err)
 		return frem_oom(err);
 	if (!e->stats->pages_touch) /* else a former pager process has counted it */
 		e->stats->bytes_total += t->frames_offset + t->index->offsets[t->index->frames];
-	e->stats->pages_touch = t->pages;
-	for (uint64_t i = 0; i < t->pages; i++)
+	touch_set_touched(t, &e->touched_pages);
+	e->stats->pages_touch = e->touched_pages;
+	for (uint64_t i = 0; i < e->touched_pages; i++)
 		e->touch_left += wanted_by_some(e, touch_order_number(e->order, i));
 	return touch_lane_known(e, err);
 }

@@ -93,7 +93,8 @@ struct engine {
 	struct lanes *lanes; /* NULL before that */
 	struct touch_stream *touch;
 	struct touch_order *order; /* NULL: no touch set, or not yet */
-	uint64_t touch_left;	   /* touch pages not settled */
+	uint64_t touched_pages;	   /* of the touch set, those that were touched: its first */
+	uint64_t touch_left;	   /* of these, not settled */
 	struct recorder *recorder; /* NULL: nothing is recorded */
 
 	int local_fd;		      /* `pages`, where it is a file here; -1: it is not */

@@ -22,7 +22,7 @@ static void on_settled(void *arg, uint64_t first, uint64_t pages)
 	for (uint64_t i = 0; e->order && e->touch_left && i < pages; i++) {
 		uint64_t place;
 
-		if (touch_order_place(e->order, first + i, &place))
+		if (touch_order_place(e->order, first + i, &place) && place < e->touched_pages)
 			e->touch_left--;
 	}
 }

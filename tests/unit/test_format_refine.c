@@ -271,9 +271,49 @@ static void ten_million_pages_take_seconds(void **state)
 	free(seen);
 }
 
+/* Frame 0 has half of its pages, frame 1 one page less, frame 2 none, frame 3 is the short last
+ * one. */
+static void frames_half_touched_are_completed(void **state)
+{
+	static const struct touch_run runs[] = {
+		{33, 15, 3, 0}, {16, 8, 0, 0}, {2, 7, 1, 0}, {31, 1, 1, 0}, {97, 2, 2, 0}};
+	struct touch_set t = {.n_runs = 5, .pages = 33, .runs = malloc(sizeof(runs))};
+	struct touch_set *again;
+	uint64_t touched = 0;
+
+	(void)state;
+	assert_non_null(t.runs);
+	memcpy(t.runs, runs, sizeof(runs));
+	assert_int_equal(touch_set_fill(&t, 100, &err), 0);
+	expect_runs(&t, "33+15@3 16+8@0 2+7@1 31+1@1 97+2@2 0+2@4294967295 9+7@4294967295 "
+			"24+7@4294967295 96+1@4294967295 99+1@4294967295");
+	assert_int_equal(touch_set_touched(&t, &touched), 5);
+	assert_int_equal(touched, 33);
+	/* what was never touched leaves with the next recording, and nothing is missed of it */
+	again = refine(&t, (struct touch_seen[]){{9, 7}}, 1, 500);
+	expect_runs(again, "16+8@0! 2+7@1! 31+1@1! 97+2@2! 33+15@3! 9+1@7");
+	touch_set_free(again);
+	free(t.runs);
+}
+
+static void nothing_to_complete(void **state)
+{
+	struct touch_set t = {0};
+	uint64_t touched = 1;
+
+	(void)state;
+	assert_int_equal(touch_set_fill(&t, 0, &err), 0);
+	assert_int_equal(touch_set_fill(&t, 1000, &err), 0);
+	assert_int_equal(t.n_runs, 0);
+	assert_int_equal(touch_set_touched(&t, &touched), 0);
+	assert_int_equal(touched, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_half_touched_are_completed),
+		cmocka_unit_test(nothing_to_complete),
 		cmocka_unit_test(the_first_recording_makes_the_set),
 		cmocka_unit_test(recordings_refine_the_set),
 		cmocka_unit_test(neighbours_are_joined),

@@ -25,11 +25,14 @@
 #define TOUCH_HEADER_SIZE 128u
 #define TOUCH_DESCRIPTOR_MAX (UINT64_C(1) << 30)
 
+/* In place of a time: not touched; see touch_set_fill(). */
+#define TOUCH_NEVER UINT32_MAX
+
 /* Consecutive lazy pages first touched together. */
 struct touch_run {
 	uint64_t first;	 /* lazy page number */
 	uint32_t pages;	 /* at least 1 */
-	uint32_t ms;	 /* first seen touched this long after the tasks were resumed */
+	uint32_t ms;	 /* first seen touched this long after the tasks were resumed, or TOUCH_NEVER */
 	uint32_t misses; /* recorded restarts in a row that did not use these pages; see
 			    touch_set_refine() */
 };
@@ -80,6 +83,16 @@ int touch_measure(const void *data, size_t n, uint64_t *ret_size, struct frem_er
 int touch_decode(const void *data, size_t n, uint64_t lazy_pages, struct touch_set **ret,
 		 struct frem_error *err);
 
+/*
+ * Completes frames: where at least half the pages of a frame of `pages` are in the set, the others are
+ * appended to it, as not touched. Once the touch set has been fetched nothing of those frames is
+ * needed any more, which would otherwise cross the link as a whole for the few pages left. None of
+ * the set's pages may be beyond lazy_pages. Error: FREM_FAILED, no memory; the set is usable still.
+ */
+int touch_set_fill(struct touch_set *t, uint64_t lazy_pages, struct frem_error *err);
+/* The number of runs, from the first on, that were touched, and of their pages. */
+size_t touch_set_touched(const struct touch_set *t, uint64_t *ret_pages);
+
 /* A page that a restarted program touched. */
 struct touch_seen {
 	uint64_t page; /* lazy page number */
@@ -99,7 +112,8 @@ struct touch_seen {
  * The new set: a page that was seen takes the time at which it was seen now, and no misses. A page
  * of old that was expected within recorded_ms (its ms is below that) and was not seen has one miss
  * more, all others keep time and misses. Order: pages with fewer than TOUCH_MISSES_BEHIND misses by
- * time, then the others by time; none is dropped. *ret has no index and no manifest digest yet.
+ * time, then the others by time; none is dropped but those that were never touched (the caller
+ * fills again). *ret has no index and no manifest digest yet.
  */
 int touch_set_refine(const struct touch_set *old, const struct touch_info *info,
 		     const struct touch_seen *seen, size_t n, uint32_t recorded_ms,
