@@ -29,30 +29,19 @@
 #include "agreement.h"
 #include "base/file.h"
 #include "criu/image_dir.h"
-#include "format/manifest.h"
-#include "format/touch.h"
+#include "stored.h"
 
 struct checkpoint {
-	const char *path;
-	int fd;
-	uint8_t digest[DIGEST_SIZE]; /* of the manifest */
+	struct stored stored;
 	struct touch_set *touch;
 	uint32_t *times; /* of each lazy page's first touch */
 };
 
 static void checkpoint_done(struct checkpoint *c)
 {
-	cleanup_close(&c->fd);
+	stored_done(&c->stored);
 	touch_set_free(c->touch);
 	free(c->times);
-}
-
-static int read_object(const struct checkpoint *c, const char *name, size_t most,
-		       struct buffer *out, struct frem_error *err)
-{
-	int r = file_read_at(c->fd, name, most, out);
-
-	return r < 0 ? frem_fail(err, FREM_FAILED, -r, "reading '%s/%s'", c->path, name) : 0;
 }
 
 /* ---- the image's pages ---- */
@@ -74,7 +63,7 @@ static int read_map(const struct checkpoint *c, struct image_map **ret, struct f
 {
 	_cleanup_buffer_ struct buffer head = {0};
 	char directory[] = "/var/tmp/frem-compare-XXXXXX";
-	int r = read_object(c, OBJECT_HEAD, SIZE_MAX, &head, err);
+	int r = stored_read(&c->stored, OBJECT_HEAD, SIZE_MAX, &head, err);
 
 	if (r < 0)
 		return r;
@@ -89,30 +78,10 @@ static int read_map(const struct checkpoint *c, struct image_map **ret, struct f
 
 static int read_touch(struct checkpoint *c, uint64_t lazy_pages, struct frem_error *err)
 {
-	_cleanup_close_ int fd = openat(c->fd, OBJECT_TOUCH, O_RDONLY | O_CLOEXEC);
-	_cleanup_buffer_ struct buffer b = {0};
-	uint8_t header[TOUCH_HEADER_SIZE];
-	uint64_t n;
-	int r;
+	_cleanup_close_ int fd = -1;
+	int r = stored_object(&c->stored, OBJECT_TOUCH, &fd, err);
 
-	if (fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "opening '%s/touch'", c->path);
-	r = file_pread_all(fd, header, sizeof(header), 0);
-	if (r < 0)
-		return frem_fail(err, FREM_FAILED, -r, "reading '%s/touch'", c->path);
-	r = touch_measure(header, sizeof(header), &n, err);
-	if (r < 0)
-		return r;
-	if (buffer_append(&b, NULL, n) < 0)
-		return frem_oom(err);
-	r = file_pread_all(fd, b.data, n, 0);
-	if (r < 0)
-		return frem_fail(err, FREM_FAILED, -r, "reading '%s/touch'", c->path);
-	r = touch_decode(b.data, n, lazy_pages, &c->touch, err);
-	if (r == 0 && memcmp(c->touch->manifest, c->digest, DIGEST_SIZE) != 0)
-		return frem_fail(err, FREM_DAMAGED, 0, "'%s/touch' belongs to another checkpoint",
-				 c->path);
-	return r;
+	return r < 0 ? r : stored_touch(&c->stored, fd, lazy_pages, &c->touch, err);
 }
 
 static int note_times(struct checkpoint *c, uint64_t lazy_pages, struct frem_error *err)
@@ -128,20 +97,6 @@ static int note_times(struct checkpoint *c, uint64_t lazy_pages, struct frem_err
 			c->times[run->first + k] = run->ms;
 	}
 	return 0;
-}
-
-static int open_checkpoint(struct checkpoint *c, struct frem_error *err)
-{
-	_cleanup_buffer_ struct buffer manifest = {0};
-	int r;
-
-	c->fd = open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "opening '%s'", c->path);
-	r = read_object(c, OBJECT_MANIFEST, MANIFEST_MAX, &manifest, err);
-	if (r == 0)
-		manifest_digest(manifest.data, manifest.len, c->digest);
-	return r;
 }
 
 static int load(struct checkpoint *c, const struct image_map *map, struct frem_error *err)
@@ -278,17 +233,19 @@ static int write_differences(const struct comparison *c, const char *path, struc
 	return 0;
 }
 
-static int run(struct comparison *c, int as_json, const char *differences, struct frem_error *err)
+static int run(struct comparison *c, char **paths, int as_json, const char *differences,
+	       struct frem_error *err)
 {
-	int r = open_checkpoint(&c->recorded, err);
+	struct stored *recorded = &c->recorded.stored, *real = &c->real.stored;
+	int r = stored_open(recorded, paths[0], err);
 
 	if (r == 0)
-		r = open_checkpoint(&c->real, err);
+		r = stored_open(real, paths[1], err);
 	if (r < 0)
 		return r;
-	if (memcmp(c->recorded.digest, c->real.digest, DIGEST_SIZE) != 0)
+	if (memcmp(recorded->digest, real->digest, DIGEST_SIZE) != 0)
 		return frem_fail(err, FREM_USAGE, 0, "'%s' and '%s' are not the same checkpoint",
-				 c->recorded.path, c->real.path);
+				 recorded->path, real->path);
 	r = read_map(&c->recorded, &c->map, err);
 	if (r == 0)
 		r = load(&c->recorded, c->map, err);
@@ -307,7 +264,8 @@ int main(int argc, char **argv)
 					      {"until", required_argument, NULL, 'u'},
 					      {"differences", required_argument, NULL, 'd'},
 					      {NULL, 0, NULL, 0}};
-	struct comparison c = {.recorded.fd = -1, .real.fd = -1, .until = UNTOUCHED - 1};
+	struct comparison c = {
+		.recorded.stored.fd = -1, .real.stored.fd = -1, .until = UNTOUCHED - 1};
 	const char *differences = NULL;
 	struct frem_error err = {0};
 	int opt, as_json = 0, r;
@@ -328,9 +286,7 @@ int main(int argc, char **argv)
 		      stderr);
 		return FREM_USAGE;
 	}
-	c.recorded.path = argv[optind];
-	c.real.path = argv[optind + 1];
-	r = run(&c, as_json, differences, &err);
+	r = run(&c, argv + optind, as_json, differences, &err);
 	if (r < 0)
 		fprintf(stderr, "touch_compare: %s\n", err.text);
 	comparison_done(&c);

@@ -17,16 +17,14 @@
 
 #include "base/file.h"
 #include "format/head.h"
-#include "format/manifest.h"
-#include "format/touch.h"
+#include "stored.h"
 
 #define DECODE_LEVEL 1 /* of no matter: the codec only decodes */
 
 struct parts {
-	const char *path;
-	int from, to; /* directories */
+	struct stored from;
+	int to; /* a directory */
 	struct manifest *manifest;
-	uint8_t digest[DIGEST_SIZE]; /* of the manifest as it was */
 	struct buffer head;
 	struct frame_codec *codec;
 	uint8_t raw[FRAME_RAW_MAX];
@@ -34,19 +32,11 @@ struct parts {
 
 static void parts_done(struct parts *p)
 {
-	cleanup_close(&p->from);
+	stored_done(&p->from);
 	cleanup_close(&p->to);
 	manifest_free(p->manifest);
 	buffer_done(&p->head);
 	frame_codec_free(p->codec);
-}
-
-static int read_object(const struct parts *p, const char *name, size_t most, struct buffer *out,
-		       struct frem_error *err)
-{
-	int r = file_read_at(p->from, name, most, out);
-
-	return r < 0 ? frem_fail(err, FREM_FAILED, -r, "reading '%s/%s'", p->path, name) : 0;
 }
 
 static int create(const struct parts *p, const char *name, int *ret, struct frem_error *err)
@@ -216,14 +206,16 @@ static int read_index(struct parts *p, struct frame_index **ret, struct frem_err
 static int raw_pages(struct parts *p, struct frem_error *err)
 {
 	_cleanup_frame_index_ struct frame_index *index = NULL;
-	_cleanup_close_ int fd = openat(p->from, OBJECT_PAGES, O_RDONLY | O_CLOEXEC);
-	struct frames f = {.object = OBJECT_PAGES, .fd = fd};
+	_cleanup_close_ int fd = -1;
+	struct frames f = {.object = OBJECT_PAGES};
 	struct plain to = {.fd = -1};
-	int r;
+	int r = stored_object(&p->from, OBJECT_PAGES, &fd, err);
 
-	if (fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "opening '%s/pages'", p->path);
-	r = read_index(p, &index, err);
+	if (r == 0)
+		r = read_index(p, &index, err);
+	if (r < 0)
+		return r;
+	f.fd = fd;
 	f.index = index;
 	if (r == 0)
 		r = create(p, OBJECT_PAGES, &to.fd, err);
@@ -237,26 +229,6 @@ static int raw_pages(struct parts *p, struct frem_error *err)
 	cleanup_close(&to.fd);
 	frame_index_free(to.index);
 	return r;
-}
-
-static int read_touch(const struct parts *p, int fd, struct touch_set **ret, struct frem_error *err)
-{
-	_cleanup_buffer_ struct buffer b = {0};
-	uint8_t header[TOUCH_HEADER_SIZE];
-	uint64_t n;
-	int r = file_pread_all(fd, header, sizeof(header), 0);
-
-	if (r < 0)
-		return frem_fail(err, FREM_FAILED, -r, "reading '%s/touch'", p->path);
-	r = touch_measure(header, sizeof(header), &n, err);
-	if (r < 0)
-		return r;
-	if (buffer_append(&b, NULL, n) < 0)
-		return frem_oom(err);
-	r = file_pread_all(fd, b.data, n, 0);
-	if (r < 0)
-		return frem_fail(err, FREM_FAILED, -r, "reading '%s/touch'", p->path);
-	return touch_decode(b.data, n, p->manifest->lazy_pages, ret, err);
 }
 
 /* Its pages come behind the descriptor, whose size is only known when they have been encoded. */
@@ -300,19 +272,19 @@ static int write_raw_touch(struct parts *p, struct touch_set *t, struct plain *p
 
 static int raw_touch(struct parts *p, const struct buffer *manifest, struct frem_error *err)
 {
-	_cleanup_close_ int fd = openat(p->from, OBJECT_TOUCH, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = -1;
 	_cleanup_touch_set_ struct touch_set *t = NULL;
 	struct plain pages = {.fd = -1};
-	struct frames f = {.object = OBJECT_TOUCH, .fd = fd};
-	int r;
+	struct frames f = {.object = OBJECT_TOUCH};
+	int r = stored_object(&p->from, OBJECT_TOUCH, &fd, err);
 
-	if (fd < 0) /* there need not be one */
-		return errno == ENOENT
-			       ? 0
-			       : frem_fail(err, FREM_FAILED, errno, "opening the touch set");
-	r = read_touch(p, fd, &t, err);
+	if (r == -ENOENT) /* there need not be one */
+		return 0;
+	if (r == 0)
+		r = stored_touch(&p->from, fd, p->manifest->lazy_pages, &t, err);
 	if (r < 0)
 		return r;
+	f.fd = fd;
 	f.base = t->frames_offset;
 	f.index = t->index;
 	pages.fd = file_in_memory("touch");
@@ -342,21 +314,21 @@ static int raw(struct parts *p, struct frem_error *err)
 
 static int trace(struct parts *p, struct frem_error *err)
 {
-	_cleanup_close_ int fd = openat(p->from, OBJECT_TOUCH, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = -1;
 	_cleanup_touch_set_ struct touch_set *t = NULL;
-	uint64_t pages = 0;
-	size_t frame = 0;
-	int r;
+	uint64_t pages = 0, touched = 0;
+	size_t frame = 0, runs;
+	int r = stored_object(&p->from, OBJECT_TOUCH, &fd, err);
 
-	if (fd < 0)
-		return frem_fail(err, FREM_FAILED, errno, "opening '%s/touch'", p->path);
-	r = read_touch(p, fd, &t, err);
+	if (r == 0)
+		r = stored_touch(&p->from, fd, p->manifest->lazy_pages, &t, err);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < t->n_runs; i++) {
+	runs = touch_set_touched(t, &touched);
+	for (size_t i = 0; i < runs; i++) {
 		for (uint32_t k = 0; k < t->runs[i].pages; k++) {
 			pages++;
-			if (pages % FRAME_PAGES != 0 && pages != t->pages)
+			if (pages % FRAME_PAGES != 0 && pages != touched)
 				continue;
 			frame++;
 			printf("%u %" PRIu64 " %" PRIu64 "\n", t->runs[i].ms, pages,
@@ -366,32 +338,28 @@ static int trace(struct parts *p, struct frem_error *err)
 	return 0;
 }
 
-static int open_parts(struct parts *p, const char *to, struct frem_error *err)
+static int open_parts(struct parts *p, const char *from, const char *to, struct frem_error *err)
 {
-	_cleanup_buffer_ struct buffer manifest = {0};
 	struct checkpoint_name id = {0};
+	const struct buffer *manifest = &p->from.manifest;
 	const char *name;
 	json_t *json;
-	int r;
+	int r = stored_open(&p->from, from, err);
 
-	p->from = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (p->from < 0)
-		return frem_fail(err, FREM_FAILED, errno, "opening '%s'", p->path);
+	if (r < 0)
+		return r;
 	p->to = to ? open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (to && p->to < 0)
 		return frem_fail(err, FREM_FAILED, errno, "opening '%s'", to);
-	r = read_object(p, OBJECT_MANIFEST, MANIFEST_MAX, &manifest, err);
-	if (r < 0)
-		return r;
 	/* whatever it says it is, it is that */
-	json = json_loadb((const char *)manifest.data, manifest.len, 0, NULL);
+	json = json_loadb((const char *)manifest->data, manifest->len, 0, NULL);
 	name = json_string_value(json_object_get(json, "name"));
 	snprintf(id.name, sizeof(id.name), "%s", name ? name : "");
 	id.seq = (uint32_t)json_integer_value(json_object_get(json, "seq"));
 	json_decref(json);
-	r = manifest_decode(manifest.data, manifest.len, &id, &p->manifest, err);
+	r = manifest_decode(manifest->data, manifest->len, &id, &p->manifest, err);
 	if (r == 0)
-		r = read_object(p, OBJECT_HEAD, SIZE_MAX, &p->head, err);
+		r = stored_read(&p->from, OBJECT_HEAD, SIZE_MAX, &p->head, err);
 	return r == 0 ? frame_codec_new(DECODE_LEVEL, &p->codec, err) : r;
 }
 
@@ -402,7 +370,7 @@ int main(int argc, char **argv)
 		int arguments;
 		int (*run)(struct parts *p, struct frem_error *err);
 	} whats[] = {{"raw", 2, raw}, {"trace", 1, trace}};
-	static struct parts p = {.from = -1, .to = -1};
+	static struct parts p = {.from.fd = -1, .to = -1};
 	struct frem_error err = {0};
 	int r;
 
@@ -410,8 +378,7 @@ int main(int argc, char **argv)
 		if (argc < 2 || strcmp(argv[1], whats[i].name) != 0 ||
 		    argc != 2 + whats[i].arguments)
 			continue;
-		p.path = argv[2];
-		r = open_parts(&p, argc > 3 ? argv[3] : NULL, &err);
+		r = open_parts(&p, argv[2], argc > 3 ? argv[3] : NULL, &err);
 		if (r == 0)
 			r = whats[i].run(&p, &err);
 		if (r < 0)
