@@ -43,13 +43,13 @@ demo: build
 # What tracking finds and what it costs, what restarts cost, and real programs against all that a user
 # could run instead, in tables: some hours, or minutes with QUICK=1. RESUME=1 goes on with the real
 # programs where a run was interrupted.
+bench: SETUP := bench
 bench: build
-	@scripts/setup $(BUILD)/criu bench
 	@bench/tracking $(if $(QUICK),--quick)
 	@bench/restart $(if $(QUICK),--quick)
 	@bench/pager_kill $(if $(QUICK),--quick)
 	@bench/evaluate $(if $(QUICK),--quick) $(if $(RESUME),--resume)
-	@bench/run_kills $(if $(QUICK),factor)
+	@bench/run_kills $(if $(QUICK),--quick)
 
 # A Debian package of this version, build/deb/frem_*.deb.
 deb: SETUP := deb

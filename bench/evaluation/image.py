@@ -94,14 +94,18 @@ class Image:
         yet accepted; a moment later it is over."""
         job, _, number = NAME.partition("@")
         command = ("checkpoint", "--pid", pid, "--name", job, "--link", f"{link_rate}MB/s")
-        for left in reversed(range(ATTEMPTS)):
+        refused = None
+        for _ in range(ATTEMPTS):
             try:
                 shown = frem("--store", self.store("zstd"), *command)
                 break
             except lab.LabError as e:
-                if "CRIU refused" not in str(e) or not left:
-                    raise
+                if "CRIU refused" not in str(e):
+                    raise refused or e from None  # it may have ended meanwhile
+                refused = e
                 time.sleep(0.2)
+        else:
+            raise refused
         if str(shown["seq"]) != number:
             raise lab.LabError(f"the checkpoint is number {shown['seq']}")
 

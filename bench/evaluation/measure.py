@@ -13,7 +13,6 @@ from job import digest_of, time_of
 from records import Records
 
 LINKS = {"SLOW": lab.SLOW, "FAST": lab.FAST, "LAN": (0.2, 1000)}
-CRIU_PATIENCE = 2  # times as long as `full`
 POINTS = 200  # of a curve that is kept for the plots
 
 
@@ -155,9 +154,9 @@ class Measurement:
 
     def _limit(self, link, contender):
         """CRIU's daemon asks for one page at a time: over a link of long round trips it may need an
-        hour. It is ended when fetching everything would have been over twice."""
+        hour. It is ended when the program would have been at its end after fetching everything."""
         full = self.records.get(self.program.name, "completed", link, "full-raw")
-        return CRIU_PATIENCE * full if full and contender.mode == "criu" else None
+        return full if contender.mode == "criu" else None
 
     def _verify(self):
         if digest_of(self.program, self.directory) != self.undisturbed.digest:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from fremtest import USAGE
-from lab import BUILD, ROOT, descendants, processes, wait_until
+from lab import BUILD, ROOT, descendants, processes, reap_orphans, wait_until
 
 sys.path.append(os.path.join(ROOT, "bench", "evaluation"))
 import measure  # noqa: E402
@@ -85,9 +85,8 @@ def test_rows_that_fail(tmp_path):
     assert 0 < found.get("good", "resumed", "LAN", "now-zstd") < found.get(
         "good", "completed", "LAN", "now-zstd"
     )
-    assert found.done_again("good", 1, "LAN", "now-zstd") == found.get(
-        "good", "progressed_1", "LAN", "now-zstd"
-    )
+    again = found.get("good", "progressed_1", "LAN", "now-zstd")
+    assert again > 0.5 and found.done_again("good", 1, "LAN", "now-zstd") == again
     assert found.get("good", "responsive_1", "LAN", "bound-zstd") > 0.9
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     for name, why in failed.items():
@@ -109,7 +108,12 @@ def test_killed_evaluation_leaves_nothing_and_goes_on(tmp_path):
     (place,) = set(glob.glob(PLACES)) - before
     process.kill()
     process.wait()
-    wait_until("the end of its processes", lambda: not below & processes().keys())
+
+    def ended():
+        reap_orphans(below)
+        return not below & processes().keys()
+
+    wait_until("the end of its processes", ended)
     done = subprocess.run(
         tiny(tmp_path, "--resume", "good", "never"), capture_output=True, text=True, check=False
     )
