@@ -234,6 +234,8 @@ static void make_touch(struct fixture *f, uint64_t pages, const struct buffer *m
 	t->runs = calloc((size_t)pages, sizeof(*t->runs));
 	for (uint64_t i = 0; i < pages; i++)
 		t->runs[i] = (struct touch_run){.first = touch_page(f, i), .pages = 1};
+	for (uint64_t i = pages - f->untouched; i < pages; i++)
+		t->runs[i].ms = TOUCH_NEVER;
 	t->info.restarts = f->restarts;
 	strcpy(t->info.backend, "made-up");
 	strcpy(t->info.ended, "asked");
@@ -544,6 +546,13 @@ int task_status(struct fixture *f, unsigned i)
 	}
 	f->task[i] = 0;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void expect_all_right(struct fixture *f)
+{
+	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
+	expect_event(f, PAGER_EVENT_DRAINED, NULL);
+	assert_int_equal(task_status(f, 0), 0);
 }
 
 uint8_t *page_at(unsigned task, uint64_t page)

@@ -53,7 +53,9 @@ struct fixture {
 	struct control *control;
 	pid_t server;
 	struct pager *pager;
-	int criu; /* our end, where CRIU's would be */
+	int criu;	    /* our end, where CRIU's would be */
+	uint64_t untouched; /* of the touch set's pages, so many at the end; set before
+			       make_checkpoint() */
 	unsigned tasks;
 	uint64_t pages; /* of each task */
 	pid_t task[MAX_TASKS];
@@ -87,6 +89,8 @@ void let_run(struct fixture *f);
 void restore_all(struct fixture *f, enum pager_mode mode, int (*body)(struct fixture *f));
 /* The exit status of a task, or 128 + signal. */
 int task_status(struct fixture *f, unsigned i);
+/* Everything comes in, and the first task has found all that it read to be right. */
+void expect_all_right(struct fixture *f);
 
 /* In a task: */
 uint8_t *page_at(unsigned task, uint64_t page);

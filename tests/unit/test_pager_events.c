@@ -479,9 +479,7 @@ static void test_fork_while_memory_is_missing(void **state)
 	wait_step(f, 0);
 	usleep(20000);
 	f->control->pages_open = -1;
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 }
 
 static int fork_a_lot(struct fixture *f)
@@ -507,9 +505,7 @@ static void test_many_forks(void **state)
 
 	make_checkpoint(f, 1, PAGES, 300);
 	restore_all(f, PAGER_NOW, fork_a_lot);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 }
 
 /* ---- everything at once ---- */
@@ -582,9 +578,7 @@ static void test_everything_at_once(void **state)
 
 	make_checkpoint(f, 1, PAGES, 200);
 	restore_all(f, PAGER_NOW, random_threads);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 }
 
 int main(void)

@@ -54,7 +54,7 @@ static void expect_failure(struct fixture *f, const char *text)
 		fail_msg("%s", e.err.text);
 }
 
-static void expect_all_right(struct fixture *f)
+static void expect_all_counted(struct fixture *f)
 {
 	expect_event(f, PAGER_EVENT_DRAINED, NULL);
 	assert_int_equal(task_status(f, 0), 0);
@@ -90,7 +90,7 @@ static void test_another_one_goes_on(void **state)
 	expect_event(f, PAGER_EVENT_NOTICE, &e);
 	assert_non_null(strstr(e.notice, "killed"));
 	f->control->pages_open = -1;
-	expect_all_right(f);
+	expect_all_counted(f);
 	assert_true(pager_stats(f->pager)->bytes_fetched > fetched);
 	assert_int_equal(pager_stats(f->pager)->pages_touch, 100);
 }
@@ -127,7 +127,7 @@ static void test_what_is_there_stays(void **state)
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
 	f->control->step = 2;
-	expect_all_right(f);
+	expect_all_counted(f);
 	fetched = pager_stats(f->pager)->bytes_fetched - fetched;
 	assert_true(fetched < PAGES * PAGE_BYTES * 2 / 3);
 }
@@ -154,7 +154,7 @@ static void test_touch_set_goes_on(void **state)
 		fail_msg("%" PRIu64 " bytes of the touch set were fetched", bytes);
 	f->control->pages_open = -1;
 	f->control->step = 1;
-	expect_all_right(f);
+	expect_all_counted(f);
 }
 
 /* Faults that the killed one has read, one in each of many threads. */
@@ -197,7 +197,7 @@ static void test_faults_are_raised_again(void **state)
 	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
-	expect_all_right(f);
+	expect_all_counted(f);
 }
 
 static int read_second(struct fixture *f)
@@ -220,9 +220,7 @@ static void test_killed_during_the_restore(void **state)
 	kill_process(next_pager(first));
 	start_task(f, 1, read_second);
 	finish_restore(f);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 	assert_int_equal(task_status(f, 1), 0);
 	assert_int_equal(pager_stats(f->pager)->pages_in, 2 * PAGES);
 }
@@ -250,7 +248,7 @@ static void test_plain_images(void **state)
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	assert_int_equal(send(f->criu, &word, sizeof(word), MSG_NOSIGNAL), sizeof(word));
 	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_all_right(f);
+	expect_all_counted(f);
 }
 
 static void test_again_and_again_in_vain(void **state)
@@ -303,7 +301,7 @@ static void test_recording_is_lost(void **state)
 	kill_process(await_pager());
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
-	expect_all_right(f);
+	expect_all_counted(f);
 	assert_int_equal(pager_stats(f->pager)->recorded_pages, 0);
 	assert_int_equal(f->pager->shared->recording.state, RECORDING_NONE);
 }
@@ -535,7 +533,7 @@ static void test_killed_within_an_event(void **state)
 	}
 	f->control->pages_open = -1;
 	f->control->step = (int)(2 * rounds_of(f) + 1);
-	expect_all_right(f);
+	expect_all_counted(f);
 }
 
 /* What the kernel did not give to us, and forgot: as if its copy had failed. */
@@ -610,7 +608,7 @@ static void test_long_journal(void **state)
 	expect_event(f, PAGER_EVENT_NOTICE, NULL);
 	f->control->pages_open = -1;
 	f->control->step = 3;
-	expect_all_right(f);
+	expect_all_counted(f);
 }
 
 /* ---- at random moments ---- */

@@ -145,9 +145,7 @@ static void goes_on_without_touch(struct fixture *f, const char *why)
 	}
 	start_task(f, 0, read_all);
 	finish_restore(f);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 }
 
 static void test_damaged_touch(void **state)
@@ -186,9 +184,7 @@ static void test_damaged_touch_frames(void **state)
 	flip(f, OBJECT_TOUCH, -1000);
 	flip(f, OBJECT_TOUCH, -400000);
 	restore_all(f, PAGER_TOUCH_SET, read_all);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 	assert_int_equal(pager_stats(f->pager)->frames_retried, 2);
 }
 
@@ -199,9 +195,7 @@ static void test_touch_that_ends_too_soon(void **state)
 	make_checkpoint(f, 1, PAGES, 300);
 	cut(f, OBJECT_TOUCH, 100000);
 	restore_all(f, PAGER_TOUCH_SET, read_all);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 }
 
 /* ---- damaged pages ---- */
@@ -213,9 +207,7 @@ static void test_pages_damaged_on_the_way(void **state)
 	make_checkpoint(f, 1, PAGES, 0);
 	f->control->corrupt = 3;
 	restore_all(f, PAGER_NOW, read_all);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 	/* what nobody waits for any more is dropped, damaged or not */
 	assert_true(pager_stats(f->pager)->frames_retried >= 1);
 }
@@ -243,9 +235,7 @@ static void test_replica_that_is_wrong(void **state)
 	n = strlen(f->url);
 	snprintf(f->url + n, sizeof(f->url) - n, " %s", f->store);
 	restore_all(f, PAGER_NOW, read_all);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 	assert_int_equal(f->control->bad, 0);
 }
 

@@ -30,9 +30,7 @@ static void run_locally(struct fixture *f, enum pager_mode mode, uint64_t touch)
 	make_checkpoint(f, 2, PAGES, touch);
 	f->local = true;
 	restore_all(f, mode, read_all);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 	assert_int_equal(task_status(f, 1), 0);
 	assert_int_equal(pager_stats(f->pager)->pages_in, 2 * PAGES);
 	assert_int_equal(pager_stats(f->pager)->frames_retried, 0);
@@ -266,9 +264,7 @@ static void test_changes_while_copies_run(void **state)
 	make_checkpoint(f, 1, 30000, 1000);
 	f->local = true;
 	restore_all(f, PAGER_NOW, change_in_threads);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 	assert_int_equal(f->control->bad, 0);
 }
 
@@ -279,9 +275,7 @@ static void test_changes_while_it_is_fetched(void **state)
 
 	make_checkpoint(f, 1, 10000, 0);
 	restore_all(f, PAGER_NOW, change_in_threads);
-	expect_event(f, PAGER_EVENT_TOUCHED, NULL);
-	expect_event(f, PAGER_EVENT_DRAINED, NULL);
-	assert_int_equal(task_status(f, 0), 0);
+	expect_all_right(f);
 	assert_int_equal(f->control->bad, 0);
 }
 
