@@ -166,7 +166,7 @@ ALONE = (
 ENERGIES = r"(Total SCF energy|Nuclear repulsion energy) *= *\S+|^ *\d+ [OH] +(\S+ +){5}\S+"
 PYTHON = "/usr/bin/python3"
 NOT_ROOT = os.path.join(lab.BUILD, "bench", "libnot_root.so")
-SOLVE = ("-allslack", "-primalsimplex") * 20
+SOLVE = ("-allslack", "-primalsimplex") * 28
 
 PROGRAMS = (
     Program(
@@ -191,7 +191,7 @@ PROGRAMS = (
         name="perl",
         what="perl, queries to an inverted index in hashes",
         packages=("perl",),
-        command=("perl", f"{WORK}/index.pl", "80000", "11000"),
+        command=("perl", f"{WORK}/index.pl", "80000", "16000"),
         marker="lines",
         point=15,
     ),
@@ -199,7 +199,7 @@ PROGRAMS = (
         name="clp",
         what="COIN-OR's simplex, a transport problem again and again",
         packages=("coinor-clp",),
-        prepare=generated("input.lp", generate.linear_program, 80, 260, 45),
+        prepare=generated("input.lp", generate.linear_program, 80, 280, 45),
         command=("clp", "DIR/input.lp", *SOLVE, "-solution", "DIR/solution"),
         marker="cpu",
         point=12,
