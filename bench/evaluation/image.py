@@ -66,6 +66,14 @@ def parts(*arguments):
     return done.stdout
 
 
+def groups_of(pid):
+    """A process's group and session; none of a process that is not there."""
+    try:
+        return os.getpgid(pid), os.getsid(pid)
+    except ProcessLookupError:
+        return ()
+
+
 class Image:
     """A checkpoint of a program in `work`, compressed, raw, and as a plain image directory. The tracked
     program has run to its end, or was ended with the window."""
@@ -110,15 +118,17 @@ class Image:
             raise lab.LabError(f"the checkpoint is number {shown['seq']}")
 
     def end(self):
-        """Ends what is left of the program; all its pids are free afterwards."""
+        """Ends what is left of the program; all its pids are free afterwards. What it has started
+        since would keep them as its session's or its group's."""
         pids = {self.pid, *(task["pid"] for task in self.shown["tasks"])}
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
         def gone():
-            lab.reap_orphans(pids)
-            return not pids & lab.processes().keys()
+            left = {p for p in lab.processes() if p in pids or pids & set(groups_of(p))}
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            lab.reap_orphans(left)
+            return not left
 
         lab.wait_until("the end of the restarted program", gone)
 

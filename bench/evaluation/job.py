@@ -213,8 +213,9 @@ class Frozen(Sampler):
         os.makedirs(kept)
 
     def _held(self):
+        """By a tracer; zombies cannot be, but one that is the program itself has just ended."""
         states = [state_of(pid) for pid in tree(self.pid)]
-        return all(s and (s[1] or s[0] == "Z") for s in states)
+        return all(s and (s[1] or s[0] == "Z") for s in states) and states[0][0] != "Z"
 
     def look(self):
         """A dump that CRIU refuses may be followed by another: the last one counts."""
