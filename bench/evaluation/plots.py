@@ -14,6 +14,9 @@ BARS = ("full-zstd", "criu-raw", "touch-set-zstd", "now-zstd", "bound-zstd")
 
 def save(figure, output, name):
     """Without dates, so that the same results make the same files."""
+    for axes in figure.axes:
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(os.path.join(output, f"{name}.svg"), metadata={"Date": None})
     figure.savefig(os.path.join(output, f"{name}.png"), dpi=110)
@@ -38,7 +41,6 @@ def bars(records, programs, link, work, output):
     axes.set_xticks([k + 0.4 - width / 2 for k in range(len(programs))], programs, rotation=45, ha="right")
     axes.set_ylabel("s")
     axes.set_title(f"{link}: " + (f"work of the first {work} s done again" if work else "resumed"))
-    axes.legend(fontsize=8)
     return save(figure, output, f"responsive-{work}-{link}".lower() if work else f"resumed-{link}".lower())
 
 
@@ -59,7 +61,6 @@ def touched(records, programs, output):
     axes.set_xscale("symlog", linthresh=0.1)
     axes.set_xlabel("work since the checkpoint (s of user processor time)")
     axes.set_ylabel("% of the image touched")
-    axes.legend(fontsize=7, ncol=2)
     return save(figure, output, "touched")
 
 
@@ -84,7 +85,6 @@ def arrival(records, program, link, output):
     axes.set_xlabel("s since the start of the restart")
     axes.set_ylabel("MB arrived, compressed (criu: raw)")
     axes.set_title(f"{program}, {link}")
-    axes.legend(fontsize=8)
     return save(figure, output, f"arrival-{program}-{link}".lower())
 
 
