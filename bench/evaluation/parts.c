@@ -282,7 +282,7 @@ static int raw_touch(struct parts *p, const struct buffer *manifest, struct frem
 		return 0;
 	if (r == 0)
 		r = stored_touch(&p->from, fd, p->manifest->lazy_pages, &t, err);
-	if (r < 0)
+	if (r < 0 || !t)
 		return r;
 	f.fd = fd;
 	f.base = t->frames_offset;

@@ -42,13 +42,13 @@ json_t *touch_set_json(const struct touch_set *t, uint64_t lazy_pages)
 	const struct touch_info *i = &t->info;
 	uint64_t pages = 0;
 	size_t runs = touch_set_touched(t, &pages);
-	json_t *touch =
-		json_pack("{s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:o}", "pages",
-			  (json_int_t)pages, "bytes", (json_int_t)(pages * PAGE_BYTES), "share",
-			  share_of((double)pages, (double)lazy_pages), "runs", (json_int_t)runs,
-			  "window_ms", (json_int_t)i->window_ms, "scans", (json_int_t)i->scans,
-			  "restarts", (json_int_t)i->restarts, "backend",
-			  ui_json_string(i->backend), "ended", ui_json_string(i->ended));
+	uint64_t bytes = pages * PAGE_BYTES;
+	json_t *touch = json_pack(
+		"{s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:o, s:o}", "pages", (json_int_t)pages,
+		"bytes", (json_int_t)bytes, "share", share_of((double)pages, (double)lazy_pages),
+		"runs", (json_int_t)runs, "window_ms", (json_int_t)i->window_ms, "scans",
+		(json_int_t)i->scans, "restarts", (json_int_t)i->restarts, "backend",
+		ui_json_string(i->backend), "ended", ui_json_string(i->ended));
 	json_t *costs =
 		json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "prepare_ms", i->prepare_ms,
 			  "frozen_ms", i->frozen_ms, "scan_ms", i->scan_ms, "insert_ms",
