@@ -13,7 +13,7 @@ from job import digest_of, time_of
 from records import Records
 
 LINKS = {"SLOW": lab.SLOW, "FAST": lab.FAST, "LAN": (0.2, 1000)}
-POINTS = 200  # of a curve that is kept for the plots
+POINTS = 60  # of a curve that is kept for the plots
 
 
 class Link:
@@ -55,7 +55,7 @@ class Link:
 
 def thin(points):
     """At most POINTS of them, the last one always."""
-    step = max(1, len(points) // POINTS)
+    step = -(-len(points) // POINTS) or 1
     return points[::step] + points[-1:] if points else []
 
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tables of the paper (T1 to T4) as Markdown, and one CSV file, from the raw results."""
+"""The tables of the paper (T1 to T4) as Markdown, from the raw results."""
 
 import contextlib
-import csv
 import json
 import os
 import statistics
@@ -11,7 +10,7 @@ import subprocess
 import lab
 import plots
 from measure import LINKS
-from records import FIELDS, Records
+from records import Records
 
 PAPER = 61.96  # % by which the paper's FREM shortens restarts on average
 ENCODINGS = ("raw", "zstd")
@@ -337,22 +336,18 @@ def notes(output):
 
 
 def make(output):
-    """RESULTS.md, results.csv and the plots, from what is in raw/."""
+    """README.md and the plots, from what is in raw/."""
     records = Records.load(os.path.join(output, "raw"))
     if not records.rows:
         return
     it = Report(records)
-    with open(os.path.join(output, "results.csv"), "w", encoding="utf-8", newline="") as f:
-        writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(FIELDS)
-        writer.writerows(records.rows)
     parts = [f"# Results\n\n{machine()}\n\n{LEGEND}", it.summary(), notes(output), it.failures()]
     parts += [it.t1(), it.t2(), it.t3(), it.t4(), plots.make(records, LINKS, output)]
     with open(os.path.join(output, "README.md"), "w", encoding="utf-8") as f:
         f.write("\n".join(parts))
 
 
-LEGEND = """Made by `make bench` ([bench/evaluate](../../bench/evaluate)) from [results.csv](results.csv). Contenders:
+LEGEND = """Made by `make bench` ([bench/evaluate](../../bench/evaluate)) from the measurements in [raw](raw). Contenders:
 `full`: everything is fetched, then restored, in the role of BLCR; `criu`: CRIU's own lazy pages and page
 server; `touch-set`: frem waits for the touch set, the paper's FREM; `now`: frem's default. `raw`: pages as
 they are, but for zero pages; `zstd`: compressed. `bound`: the earliest possible, from the exact trace of first
