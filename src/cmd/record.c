@@ -82,9 +82,9 @@ static int read_old(struct record *r, struct frem_error *err)
 	return 0;
 }
 
-/* What of a set the recording does not have, as a touch frame was damaged, the program gave the pages
- * up before they came, or the recording ended before, leaves it: nobody asked for it, and its content
- * is not at hand. */
+/* What of a set the recording does not have, as a touch frame was damaged, the program gave the
+ * pages up before they came, or the recording ended before, leaves it: nobody asked for it, and its
+ * content is not at hand. */
 static void drop_missing(struct touch_set *t, const struct pager_recording *recorded)
 {
 	size_t n = 0;

@@ -36,7 +36,7 @@ static char look(struct window_tasks *t, struct window_task *task)
 
 	if (same && info.stack == task->stack)
 		return info.state;
-	if (same)
+	if (same && info.stack) /* one that is just exiting has none */
 		t->executed = true;
 	task->pid = 0;
 	return 0;

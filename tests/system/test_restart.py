@@ -45,7 +45,7 @@ def check_stats(stats, mode, shown):
         assert 0 < stats["touch_set_ms"] <= stats["drained_ms"]
     if mode == "touch-set":
         assert stats["touch_set_ms"] <= stats["resumed_ms"]
-        assert stats["bytes_before_resume"] >= 0.95 * stats["bytes_touch"]
+        assert stats["bytes_before_resume"] >= 0.95 * stats["pages_touch"] * PAGE
 
 
 def end(victim, restart, frem):

@@ -30,9 +30,9 @@
 
 /* Consecutive lazy pages first touched together. */
 struct touch_run {
-	uint64_t first;	 /* lazy page number */
-	uint32_t pages;	 /* at least 1 */
-	uint32_t ms;	 /* first seen touched this long after the tasks were resumed, or TOUCH_NEVER */
+	uint64_t first; /* lazy page number */
+	uint32_t pages; /* at least 1 */
+	uint32_t ms; /* first seen touched this long after the tasks were resumed, or TOUCH_NEVER */
 	uint32_t misses; /* recorded restarts in a row that did not use these pages; see
 			    touch_set_refine() */
 };
@@ -84,10 +84,11 @@ int touch_decode(const void *data, size_t n, uint64_t lazy_pages, struct touch_s
 		 struct frem_error *err);
 
 /*
- * Completes frames: where at least half the pages of a frame of `pages` are in the set, the others are
- * appended to it, as not touched. Once the touch set has been fetched nothing of those frames is
- * needed any more, which would otherwise cross the link as a whole for the few pages left. None of
- * the set's pages may be beyond lazy_pages. Error: FREM_FAILED, no memory; the set is usable still.
+ * Completes frames: where at least half the pages of a frame of `pages` are in the set, the others
+ * are appended to it, as not touched. Once the touch set has been fetched nothing of those frames
+ * is needed any more, which would otherwise cross the link as a whole for the few pages left. None
+ * of the set's pages may be beyond lazy_pages. Error: FREM_FAILED, no memory; the set is usable
+ * still.
  */
 int touch_set_fill(struct touch_set *t, uint64_t lazy_pages, struct frem_error *err);
 /* The number of runs, from the first on, that were touched, and of their pages. */
