@@ -123,6 +123,7 @@ def test_link_is_as_asked(hosts):
 # ---- a link as in a machine room ----
 
 LAN = (0.2, 1000)
+WAKE_UPS_MS = 0.1  # of the two threads that carry a packet there and back, from an idle processor
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 SO_TIMESTAMPNS = 35
 
@@ -158,9 +159,9 @@ def pings(hosts, times):
 
 @pytest.mark.alone
 def test_lan_is_as_asked(hosts):
-    """0.2 ms are little more than a thread's waking up takes, and 1 GB/s most of what two processors
-    can do: the quickest answers count, and a busy machine gets more looks. It can make the link slower,
-    but not faster, than what was asked."""
+    """0.2 ms are little more than two threads' waking up takes, which comes on top, and 1 GB/s most of
+    what two processors can do: the quickest answers count, and a busy machine gets more looks. It can
+    make the link slower, but not faster, than what was asked."""
     rtt, rate = LAN
     looks = []
     while len(looks) < 6:
@@ -170,7 +171,7 @@ def test_lan_is_as_asked(hosts):
         looks.append((pings(both, 300)[15], found["rate"]))
         delays, rates = zip(*looks)
         assert looks[-1][1] < rate * (1 + TOLERANCE) and looks[-1][0] > rtt * (1 - TOLERANCE)
-        if min(delays) < rtt * (1 + TOLERANCE) and max(rates) > rate * (1 - TOLERANCE):
+        if min(delays) < rtt + WAKE_UPS_MS and max(rates) > rate * (1 - TOLERANCE):
             return
     pytest.skip(f"too busy a machine: asked for {LAN}, found {looks}")
 
