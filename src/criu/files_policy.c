@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "criu/image_files.h"
+#include "files_img.h"
 #include "image_file.h"
 #include "open_files.h"
 
@@ -119,44 +120,42 @@ static bool is_mapped(const struct mapped *m, uint32_t id)
 	return m->n && bsearch(&id, m->ids, m->n, sizeof(id), compare_ids);
 }
 
+struct rewritten {
+	const struct mapped *mapped;
+	struct buffer out;
+};
+
 /* CRIU compares only what it has recorded. */
-static int add_unchecked(struct buffer *out, ImageFile *e, const uint8_t *data, size_t n,
-			 const struct mapped *m)
+static int add_unchecked(void *arg, ImageFile *e, const uint8_t *data, size_t n,
+			 struct frem_error *err)
 {
 	_cleanup_free_ uint8_t *packed = NULL;
+	struct rewritten *w = arg;
+	int r = -ENOMEM;
 
-	if (e->type != FILE_REG || !e->reg || !e->reg->has_size || is_mapped(m, e->reg->id))
-		return image_file_add(out, data, n);
-	e->reg->has_size = 0;
-	packed = malloc(image_file__get_packed_size(e) + 1);
-	return packed ? image_file_add(out, packed, image_file__pack(e, packed)) : -ENOMEM;
+	if (e->type != FILE_REG || !e->reg || !e->reg->has_size ||
+	    is_mapped(w->mapped, e->reg->id)) {
+		r = image_file_add(&w->out, data, n);
+	} else {
+		e->reg->has_size = 0;
+		packed = malloc(image_file__get_packed_size(e) + 1);
+		if (packed)
+			r = image_file_add(&w->out, packed, image_file__pack(e, packed));
+	}
+	return r < 0 ? frem_oom(err) : 0;
 }
 
 static int rewrite(int dirfd, const struct mapped *m, struct frem_error *err)
 {
-	_cleanup_image_file_ struct image_file f = {0};
-	_cleanup_buffer_ struct buffer out = {0};
-	const uint8_t *data;
-	size_t n;
-	int r = image_file_read(dirfd, "files.img", IMAGE_MAGIC_FILES, &f, err);
+	struct rewritten w = {.mapped = m};
+	int r = image_file_start(IMAGE_MAGIC_FILES, &w.out) < 0
+			? frem_oom(err)
+			: files_img_each(dirfd, add_unchecked, &w, err);
 
-	if (r == 0 && image_file_start(IMAGE_MAGIC_FILES, &out) < 0)
-		return frem_oom(err);
-	while (r == 0) {
-		ImageFile *e;
-
-		r = image_file_next(&f, &data, &n, err);
-		if (r <= 0)
-			break;
-		e = image_file__unpack(NULL, n, data);
-		if (!e)
-			return image_file_damaged(&f, err, "an unreadable entry");
-		r = add_unchecked(&out, e, data, n, m);
-		image_file__free_unpacked(e, NULL);
-		if (r < 0)
-			return frem_oom(err);
-	}
-	return r < 0 ? r : image_file_replace(dirfd, "files.img", &out, err);
+	if (r == 0)
+		r = image_file_replace(dirfd, "files.img", &w.out, err);
+	buffer_done(&w.out);
+	return r;
 }
 
 int image_files_uncheck(int dirfd, struct frem_error *err)

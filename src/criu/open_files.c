@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "files_img.h"
 #include "image_file.h"
 
 #define FILE_REG 1u
@@ -78,28 +79,28 @@ bool open_files_is_one(const struct open_files *o, const ImageRegFile *reg)
 	return true;
 }
 
+struct visitor {
+	const struct open_files *o;
+	int (*visit)(void *arg, const ImageRegFile *reg, struct frem_error *err);
+	void *arg;
+};
+
+static int visit_one(void *arg, ImageFile *e, const uint8_t *data, size_t n, struct frem_error *err)
+{
+	const struct visitor *v = arg;
+
+	(void)data;
+	(void)n;
+	return e->type == FILE_REG && e->reg && open_files_is_one(v->o, e->reg)
+		       ? v->visit(v->arg, e->reg, err)
+		       : 0;
+}
+
 int open_files_each(const struct open_files *o,
 		    int (*visit)(void *arg, const ImageRegFile *reg, struct frem_error *err),
 		    void *arg, struct frem_error *err)
 {
-	_cleanup_image_file_ struct image_file f = {0};
-	const uint8_t *data;
-	size_t n;
-	int r = image_file_read(o->dirfd, "files.img", IMAGE_MAGIC_FILES, &f, err);
+	struct visitor v = {o, visit, arg};
 
-	while (r == 0) {
-		ImageFile *e;
-
-		r = image_file_next(&f, &data, &n, err);
-		if (r <= 0)
-			break;
-		e = image_file__unpack(NULL, n, data);
-		if (!e)
-			return image_file_damaged(&f, err, "an unreadable entry");
-		r = e->type == FILE_REG && e->reg && open_files_is_one(o, e->reg)
-			    ? visit(arg, e->reg, err)
-			    : 0;
-		image_file__free_unpacked(e, NULL);
-	}
-	return r;
+	return files_img_each(o->dirfd, visit_one, &v, err);
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "files_img.h"
 #include "image_file.h"
 #include "images.pb-c.h"
 
@@ -43,13 +44,16 @@ static bool is_wanted(const ImageFile *e)
 	       S_ISREG(reg->mode) && !(reg->flags & O_PATH);
 }
 
-static int record_one(struct buffer *out, const ImageFile *e)
+static int record_one(void *arg, ImageFile *e, const uint8_t *data, size_t n,
+		      struct frem_error *err)
 {
+	struct buffer *out = arg;
 	_cleanup_close_ int fd = -1;
 	ImageSize entry = IMAGE_SIZE__INIT;
 	uint8_t packed[64];
 	struct stat st;
 
+	(void)data;
 	if (!is_wanted(e))
 		return 0;
 	fd = sizes_open_recorded(e->reg->name, O_PATH);
@@ -59,34 +63,20 @@ static int record_one(struct buffer *out, const ImageFile *e)
 	entry.id = e->reg->id;
 	entry.size = (uint64_t)st.st_size;
 	entry.mtime_ns = sizes_mtime(&st);
-	return image_file_add(out, packed, image_size__pack(&entry, packed));
+	n = image_size__pack(&entry, packed);
+	return image_file_add(out, packed, n) < 0 ? frem_oom(err) : 0;
 }
 
 int sizes_record(int dirfd, struct frem_error *err)
 {
-	_cleanup_image_file_ struct image_file f = {0};
 	_cleanup_buffer_ struct buffer out = {0};
-	const uint8_t *data;
-	size_t n, empty;
-	int r = image_file_read(dirfd, "files.img", IMAGE_MAGIC_FILES, &f, err);
+	size_t empty;
+	int r;
 
-	if (r == 0 && image_file_start(SIZES_MAGIC, &out) < 0)
-		r = frem_oom(err);
+	if (image_file_start(SIZES_MAGIC, &out) < 0)
+		return frem_oom(err);
 	empty = out.len;
-	while (r == 0) {
-		ImageFile *e;
-
-		r = image_file_next(&f, &data, &n, err);
-		if (r <= 0)
-			break;
-		e = image_file__unpack(NULL, n, data);
-		if (!e)
-			return image_file_damaged(&f, err, "an unreadable entry");
-		r = record_one(&out, e);
-		image_file__free_unpacked(e, NULL);
-		if (r < 0)
-			return frem_oom(err);
-	}
+	r = files_img_each(dirfd, record_one, &out, err);
 	if (r < 0 || out.len == empty)
 		return r;
 	return image_file_replace(dirfd, SIZES_NAME, &out, err);
