@@ -42,7 +42,7 @@ class Files:
             return "gone"
         return None
 
-    def answer(self, *_):
+    def answer(self):
         why = self.complaint()
         self.count += 1
         self.log.write(b"line %d\n" % self.count)
@@ -55,12 +55,14 @@ class Files:
 
 def main():
     files = Files(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)
-    signal.signal(signal.SIGUSR1, files.answer)
+    asked = {signal.SIGUSR1}
+    signal.pthread_sigmask(signal.SIG_BLOCK, asked)  # one that comes before the wait is not lost
     ready = int(os.environ["READY_FD"])
     os.write(ready, b"r")
     os.close(ready)
     while True:
-        signal.pause()
+        signal.sigwait(asked)
+        files.answer()
 
 
 main()
