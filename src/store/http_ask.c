@@ -11,6 +11,9 @@
 /* What is urgent and larger is asked for like bulk. */
 #define SPREAD_MOST (UINT64_C(256) << 10)
 #define STAGGER 16u
+/* A part whose turn it is may stand still for so many delays, and so long. */
+#define LATE_DELAYS 3.0
+#define LATE_MS 200.0
 /* What a restore waits for: of the touch set, the first frames. */
 #define FIRST_BYTES (UINT64_C(256) << 10)
 /* What is urgent is small unless somebody knows better. */
@@ -175,13 +178,39 @@ static int ask_again(struct http_fetcher *f, struct frem_error *err)
 	return r;
 }
 
+uint64_t fetch_late_ns(const struct http_fetcher *f)
+{
+	return f->pace.base_ms > 0 ? (uint64_t)((LATE_DELAYS * f->pace.base_ms + LATE_MS) *
+						(double)NSEC_PER_MSEC)
+				   : 0;
+}
+
+static int overtake(struct http_fetcher *f, struct frem_error *err)
+{
+	struct fetches *lists[] = {&f->lane[LANE_BULK].asking, &f->asked};
+	uint64_t late_ns = fetch_late_ns(f);
+	int r = 0;
+
+	for (size_t i = 0; late_ns && i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct fetch *t;
+
+		TAILQ_FOREACH(t, lists[i], link)
+		if (r == 0 && !t->req.urgent)
+			r = fetch_overtake(t, late_ns, err);
+	}
+	fetches_reap(f); /* their connections are free only then */
+	return r;
+}
+
 int fetches_pump(struct http_fetcher *f, struct frem_error *err)
 {
 	struct http_lane *bulk = &f->lane[LANE_BULK];
 	int r;
 
 	http_slots_look(&f->slots, f->pace.base_ms, parts_most(f), clock_ns());
-	r = ask_again(f, err);
+	r = overtake(f, err);
+	if (r == 0)
+		r = ask_again(f, err);
 	for (unsigned i = 0; i < N_LANES && r == 0; i++)
 		r = pump_lane(f, &f->lane[i], err);
 	if (bulk->busy == 0 && f->lane[LANE_URGENT].busy == 0)

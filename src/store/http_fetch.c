@@ -8,6 +8,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* The time that a part may stand still is doubled so often. */
+#define OVERTAKEN_MOST 6
+
 struct http_lane *fetch_lane(const struct fetch *t)
 {
 	return &t->fetcher->lane[t->req.urgent ? LANE_URGENT : LANE_BULK];
@@ -428,5 +431,42 @@ int fetch_ask_again(struct fetch *t, struct frem_error *err)
 			return r;
 		p->waits = false;
 	}
+	return 0;
+}
+
+/* Whether a part behind the first has come whole, later than that: the link and the server are
+ * alive. */
+static bool another_came(const struct fetch *t, uint64_t when)
+{
+	const struct part *p;
+
+	TAILQ_FOREACH(p, &t->parts, link)
+	if (p->call.finished && p->call.r == 0 && p->call.moved > when)
+		return true;
+	return false;
+}
+
+int fetch_overtake(struct fetch *t, uint64_t late_ns, struct frem_error *err)
+{
+	struct part *p = TAILQ_FIRST(&t->parts), *rest;
+	uint64_t now = clock_ns();
+
+	if (!p || p->waits || p->call.finished || p->len == STORE_WHOLE ||
+	    p->given != p->call.got || now - p->call.moved < late_ns << p->overtaken ||
+	    !another_came(t, p->call.moved))
+		return 0;
+	rest = calloc(1, sizeof(*rest));
+	if (!rest)
+		return frem_oom(err);
+	rest->fetch = t;
+	rest->offset = p->offset + p->given;
+	rest->len = p->len - p->given;
+	rest->overtaken = p->overtaken < OVERTAKEN_MOST ? p->overtaken + 1 : OVERTAKEN_MOST;
+	rest->waits = true;
+	log_debug("%s: %s: nothing came for %.0f ms at %llu: asked for once more",
+		  t->fetcher->fetcher.store->url, t->key,
+		  (double)(now - p->call.moved) / NSEC_PER_MSEC, (unsigned long long)rest->offset);
+	TAILQ_INSERT_BEFORE(p, rest, link);
+	part_abandon(t, p);
 	return 0;
 }

@@ -25,10 +25,11 @@ struct part {
 	TAILQ_ENTRY(part) link;
 	struct fetch *fetch; /* NULL: abandoned */
 	struct http_slot *slot;
-	bool waits; /* its connection was refused: it is to be asked for again */
+	bool waits; /* its connection was refused or overtaken: it is to be asked for again */
 	uint64_t offset, len;
 	uint64_t owed;	    /* of len, what is under way still */
 	uint64_t given;	    /* to the receiver */
+	unsigned overtaken; /* so often its place was another part's that stood still */
 	struct buffer held; /* not yet given, where the receiver brought no room */
 };
 
@@ -81,8 +82,15 @@ struct http_lane *fetch_lane(const struct fetch *t);
 uint64_t fetch_unasked(const struct fetch *t);
 /* Asks for the next len bytes of it. */
 int fetch_ask(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem_error *err);
-/* Asks for parts again whose connections were refused. */
+/* Asks for parts again whose connections were refused or overtaken. */
 int fetch_ask_again(struct fetch *t, struct frem_error *err);
+/*
+ * The receiver wants bytes in order. Where the part whose turn it is has stood still for late_ns
+ * (twice as long for each time before), while one behind it came whole, the rest of it is to be
+ * asked for once more, on another connection: TCP needs seconds for one that has lost the same
+ * packet several times.
+ */
+int fetch_overtake(struct fetch *t, uint64_t late_ns, struct frem_error *err);
 /* Looks at parts that have ended. */
 void fetches_settle(struct http_fetcher *f);
 /* Takes it out of its list; its parts are abandoned. The caller puts it into another list. */
@@ -95,6 +103,8 @@ void fetches_reap(struct http_fetcher *f);
 
 /* Bytes of one request, now. */
 uint64_t fetch_part_size(const struct http_fetcher *f);
+/* For how long the part whose turn it is may stand still; 0: not known yet. */
+uint64_t fetch_late_ns(const struct http_fetcher *f);
 /* Starts what the lanes' budgets allow. */
 int fetches_pump(struct http_fetcher *f, struct frem_error *err);
 

@@ -205,6 +205,9 @@ static int http_fetcher_timeout(const struct fetcher *base)
 	more = http_slots_more_at(&f->slots);
 	if (more && more < at)
 		at = more;
+	more = f->lane[LANE_BULK].busy ? fetch_late_ns(f) / 4 : 0;
+	if (more && now + more < at)
+		at = now + more;
 	return at <= now ? 0 : (int)((at - now + NSEC_PER_MSEC - 1) / NSEC_PER_MSEC);
 }
 

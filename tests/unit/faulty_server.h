@@ -20,6 +20,7 @@ enum fault {
 	FAULT_SHORT,	   /* half of the body, then the end of the connection */
 	FAULT_WRONG_RANGE, /* the bytes behind those that were asked for */
 	FAULT_SILENT,	   /* nothing, for as long as the client waits */
+	FAULT_STUCK,	   /* half of the body, then nothing for as long as the client waits */
 	FAULT_CORRUPT,	   /* one wrong byte */
 	FAULT_LOST,	   /* it does what it should, but the answer is lost */
 };
@@ -70,7 +71,7 @@ static inline bool faulty_body(struct faulty_server *s, int fd, size_t first, si
 			       enum fault fault)
 {
 	const uint8_t *from = s->object + first;
-	uint8_t *copy = NULL;
+	uint8_t *copy = NULL, until_closed;
 	bool ok;
 
 	if (fault == FAULT_CORRUPT) {
@@ -79,7 +80,12 @@ static inline bool faulty_body(struct faulty_server *s, int fd, size_t first, si
 		copy[n / 2] ^= 1;
 		from = copy;
 	}
-	ok = tcp_send(fd, from, fault == FAULT_SHORT ? n / 2 : n) && fault != FAULT_SHORT;
+	if (fault == FAULT_SHORT || fault == FAULT_STUCK)
+		ok = tcp_send(fd, from, n / 2) && false;
+	else
+		ok = tcp_send(fd, from, n);
+	while (fault == FAULT_STUCK && read(fd, &until_closed, 1) > 0)
+		;
 	free(copy);
 	return ok;
 }

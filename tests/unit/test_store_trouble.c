@@ -135,6 +135,24 @@ static void silence_is_noticed(void **state)
 	fetch_range(t, t->two, 0, STORE_WHOLE, false);
 }
 
+/* One connection of many stands still: what is behind it does not wait for as long as it would take
+ * to be noticed. */
+static void what_stands_still_is_overtaken(void **state)
+{
+	struct trouble *t = *state;
+
+	store_set_stall_limit(t->one, 60000);
+	for (int i = 0; i < 3; i++) {
+		uint64_t start = clock_ns();
+
+		fetch_range(t, t->one, 0, STORE_WHOLE, false); /* the delay is known now */
+		faulty_set(t->server[0], FAULT_STUCK, 1 + i);
+		fetch_range(t, t->one, 0, STORE_WHOLE, false);
+		assert_int_equal(t->server[0]->faults, 0);
+		assert_true(clock_ms_since(start) < 10000);
+	}
+}
+
 /* It lets in a few connections and turns all others away: those few carry everything, and nothing
  * counts as a failure of the store. */
 static void a_server_may_want_few_connections(void **state)
@@ -480,6 +498,7 @@ int main(void)
 		TROUBLE(passing_trouble_is_waited_out),
 		TROUBLE(another_replica_takes_over),
 		TROUBLE(silence_is_noticed),
+		TROUBLE(what_stands_still_is_overtaken),
 		TROUBLE(a_server_may_want_few_connections),
 		TROUBLE(what_is_urgent_is_asked_for_twice),
 		TROUBLE(refusals_are_final),
