@@ -166,7 +166,7 @@ ALONE = (
 ENERGIES = r"(Total SCF energy|Nuclear repulsion energy) *= *\S+|^ *\d+ [OH] +(\S+ +){5}\S+"
 PYTHON = "/usr/bin/python3"
 NOT_ROOT = os.path.join(lab.BUILD, "bench", "libnot_root.so")
-SOLVE = ("-allslack", "-primalsimplex") * 28
+SOLVE = ("-allslack", "-primalsimplex") * 15
 
 PROGRAMS = (
     Program(
@@ -185,13 +185,13 @@ PROGRAMS = (
         prepare=generated("input.c", generate.c_source, 2000),
         command=("CC1", "-quiet", "-O2", "DIR/input.c", "-o", "-"),
         marker="written",
-        point=500_000,
+        point=4_000_000,
     ),
     Program(
         name="perl",
         what="perl, queries to an inverted index in hashes",
         packages=("perl",),
-        command=("perl", f"{WORK}/index.pl", "80000", "16000"),
+        command=("perl", f"{WORK}/index.pl", "80000", "13500"),
         marker="lines",
         point=15,
     ),
@@ -199,7 +199,7 @@ PROGRAMS = (
         name="clp",
         what="COIN-OR's simplex, a transport problem again and again",
         packages=("coinor-clp",),
-        prepare=generated("input.lp", generate.linear_program, 80, 280, 45),
+        prepare=generated("input.lp", generate.linear_program, 80, 280, 66),
         command=("clp", "DIR/input.lp", *SOLVE, "-solution", "DIR/solution"),
         marker="cpu",
         point=12,
@@ -212,7 +212,7 @@ PROGRAMS = (
         prepare=graph,
         command=("neato", "-Tplain", "-Gmaxiter=40", "DIR/input.dot"),
         marker="cpu",
-        point=12,
+        point=17,
     ),
     Program(
         name="lammps",
@@ -232,7 +232,7 @@ PROGRAMS = (
         prepare=molecules,
         command=("nwchem", "DIR/input.nw"),
         marker="cpu",
-        point=12,
+        point=44,
         environment=ALONE,
         result=lines_with(ENERGIES),
     ),
@@ -274,7 +274,7 @@ PROGRAMS = (
         name="octave",
         what="GNU Octave, factorizations in a matrix of 200 MB",
         packages=("octave",),
-        command=("octave-cli", "-q", f"{WORK}/waves.m", "350"),
+        command=("octave-cli", "-q", f"{WORK}/waves.m", "185"),
         marker="lines",
         point=80,
         environment=(("OPENBLAS_NUM_THREADS", "1"),),
@@ -295,7 +295,7 @@ PROGRAMS = (
         name="redis",
         what="redis-server of 230 MB and its client",
         packages=("redis-server", "python3-redis", "python3-hiredis"),
-        command=(PYTHON, f"{WORK}/cache.py", "DIR", "500000"),
+        command=(PYTHON, f"{WORK}/cache.py", "DIR", "190000"),
         marker="lines",
         point=60,
         quick=True,
