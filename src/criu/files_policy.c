@@ -12,6 +12,7 @@
 #include "criu/image_files.h"
 #include "files_img.h"
 #include "image_file.h"
+#include "image_vmas.h"
 #include "open_files.h"
 
 #define FILE_REG 1u
@@ -86,20 +87,13 @@ static int add_mapped(struct mapped *m, uint64_t id, struct frem_error *err)
 static int read_mapped(void *arg, const char *name, const char *rest, struct frem_error *err)
 {
 	_cleanup_image_file_ struct image_file f = {0};
-	const uint8_t *data = NULL;
 	struct mapped *m = arg;
-	ImageMm *mm;
-	size_t n = 0;
-	int r = image_file_read(m->dirfd, name, IMAGE_MAGIC_MM, &f, err);
+	ImageMm *mm = NULL;
+	int r = image_mm_read(m->dirfd, name, &f, &mm, err);
 
 	(void)rest;
-	if (r == 0)
-		r = image_file_next(&f, &data, &n, err);
 	if (r < 0)
 		return r;
-	mm = r ? image_mm__unpack(NULL, n, data) : NULL;
-	if (!mm)
-		return image_file_damaged(&f, err, "no description of the memory");
 	r = add_mapped(m, mm->exe_file_id, err);
 	for (size_t i = 0; r == 0 && i < mm->n_vmas; i++)
 		if (mm->vmas[i]->status & STATUS_FILE_PRIVATE)

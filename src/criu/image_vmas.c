@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "image_file.h"
-#include "images.pb-c.h"
-
 /* vma_entry.status (criu/include/image.h): mappings that the kernel makes */
 #define STATUS_VSYSCALL (1u << 2)
 #define STATUS_VDSO (1u << 3)
@@ -37,22 +34,30 @@ static int take(const ImageMm *mm, const struct image_file *f, struct image_vmas
 	return 0;
 }
 
+int image_mm_read(int dirfd, const char *name, struct image_file *f, ImageMm **ret,
+		  struct frem_error *err)
+{
+	const uint8_t *data = NULL;
+	size_t n = 0;
+	int r = image_file_read(dirfd, name, IMAGE_MAGIC_MM, f, err);
+
+	if (r == 0)
+		r = image_file_next(f, &data, &n, err);
+	if (r < 0)
+		return r;
+	*ret = r ? image_mm__unpack(NULL, n, data) : NULL;
+	return *ret ? 0 : frem_negative(image_file_damaged(f, err, "no description of the memory"));
+}
+
 int image_vmas_read(int dirfd, const char *name, struct image_vmas *ret, struct frem_error *err)
 {
 	_cleanup_image_file_ struct image_file f = {0};
 	struct image_vmas v = {0};
-	const uint8_t *data = NULL;
-	ImageMm *mm;
-	size_t n = 0;
-	int r = image_file_read(dirfd, name, IMAGE_MAGIC_MM, &f, err);
+	ImageMm *mm = NULL;
+	int r = image_mm_read(dirfd, name, &f, &mm, err);
 
-	if (r == 0)
-		r = image_file_next(&f, &data, &n, err);
 	if (r < 0)
 		return r;
-	mm = r ? image_mm__unpack(NULL, n, data) : NULL;
-	if (!mm)
-		return image_file_damaged(&f, err, "no description of the memory");
 	r = take(mm, &f, &v, err);
 	image_mm__free_unpacked(mm, NULL);
 	if (r < 0)

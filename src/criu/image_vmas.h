@@ -8,6 +8,13 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "image_file.h"
+#include "images.pb-c.h"
+
+/* The one entry of the file mm-PID.img, and the file itself (image_file_done(), in any case). The
+ * caller frees *ret. Errors: -ENOENT, FREM_DAMAGED. */
+int image_mm_read(int dirfd, const char *name, struct image_file *f, ImageMm **ret,
+		  struct frem_error *err);
 
 struct image_vma {
 	uint64_t start, end;
