@@ -140,9 +140,9 @@ static void test_two_processes(void **state)
 	when = by_page(set, 2 * c[0].pages);
 	second = when + c[0].pages;
 	assert_true(count(second, 700, 900, 1) >= nearly(200));
-	assert_int_equal(count(when, 10, 20, 1), 10);
+	assert_in_range(count(when, 10, 20, 1), 9, 10); /* see nearly() */
 	assert_int_equal(count(when, 0, 2 * c[0].pages, 1), set->pages);
-	assert_in_range(set->pages - count(second, 700, 900, 1) - 10, 0, 2 * MOST_STALE);
+	assert_in_range(set->pages - count(second, 700, 900, 1), 9, 10 + 2 * MOST_STALE);
 	assert_true(second[700] <= when[10]); /* the second process was first */
 	child_done(&c[0]);
 	child_done(&c[1]);
@@ -420,22 +420,27 @@ static struct child out_of_reach;
 static bool found_all_the_same(void)
 {
 	_cleanup_touch_set_ struct touch_set *set = NULL;
+	_cleanup_free_ uint32_t *when = NULL;
 	struct tracker *t;
+	uint64_t n;
 
 	if (!drop_capabilities(UINT64_C(1) << CAP_SYS_PTRACE))
 		return false;
 	t = open_tracker();
 	arm_and_start(t, &out_of_reach, 1);
-	child_do(&out_of_reach, CHILD_READ, 5, 9, 1);
+	child_do(&out_of_reach, CHILD_READ, 500, 900, 1);
 	tracker_stop(t, "asked");
 	set = result(t, &out_of_reach, 1, 0);
-	return set->pages == 4 && set->runs[0].first == 5;
+	when = by_page(set, out_of_reach.pages);
+	n = count(when, 500, 900, 1);
+	print_message("found %lu of 400 pages, and %lu others\n", n, set->pages - n);
+	return n >= nearly(400) && set->pages <= n + MOST_STALE;
 }
 
 static void test_out_of_reach(void **state)
 {
 	(void)state;
-	child_start(&out_of_reach, MB_PAGES, 0);
+	child_start(&out_of_reach, 16 * MB_PAGES, 0);
 	apart(found_all_the_same);
 	child_done(&out_of_reach);
 }
