@@ -11,7 +11,7 @@
 /* What is urgent and larger is asked for like bulk. */
 #define SPREAD_MOST (UINT64_C(256) << 10)
 #define STAGGER 16u
-/* A part whose turn it is may stand still for so many delays, and so long. */
+/* A part may stand still for so many delays, and so long. */
 #define LATE_DELAYS 3.0
 #define LATE_MS 200.0
 /* What a restore waits for: of the touch set, the first frames. */

@@ -250,8 +250,11 @@ static void part_over(struct http_call *c)
 {
 	struct part *p = (struct part *)c;
 
-	if (p->fetch)
-		p->fetch->fetcher->ended = true;
+	if (!p->fetch)
+		return;
+	p->fetch->fetcher->ended = true;
+	if (c->r == 0)
+		p->fetch->fetcher->came_ns = clock_ns();
 }
 
 /* ---- in order ---- */
@@ -434,28 +437,24 @@ int fetch_ask_again(struct fetch *t, struct frem_error *err)
 	return 0;
 }
 
-/* Whether a part behind the first has come whole, later than that: the link and the server are
- * alive. */
-static bool another_came(const struct fetch *t, uint64_t when)
+/* The link and the server are alive: since it moved, something else has come whole. What came of it
+ * has been given, where its turn it is. */
+static bool stands_still(const struct fetch *t, const struct part *p, uint64_t late_ns,
+			 uint64_t now)
 {
-	const struct part *p;
-
-	TAILQ_FOREACH(p, &t->parts, link)
-	if (p->call.finished && p->call.r == 0 && p->call.moved > when)
-		return true;
-	return false;
+	if (p->waits || p->call.finished || p->len == STORE_WHOLE)
+		return false;
+	if (p == TAILQ_FIRST(&t->parts) && p->given != p->call.got)
+		return false;
+	return now - p->call.moved >= late_ns << p->overtaken &&
+	       t->fetcher->came_ns > p->call.moved;
 }
 
-int fetch_overtake(struct fetch *t, uint64_t late_ns, struct frem_error *err)
+/* What was not given, in its place. */
+static int overtake(struct fetch *t, struct part *p, uint64_t now, struct frem_error *err)
 {
-	struct part *p = TAILQ_FIRST(&t->parts), *rest;
-	uint64_t now = clock_ns();
+	struct part *rest = calloc(1, sizeof(*rest));
 
-	if (!p || p->waits || p->call.finished || p->len == STORE_WHOLE ||
-	    p->given != p->call.got || now - p->call.moved < late_ns << p->overtaken ||
-	    !another_came(t, p->call.moved))
-		return 0;
-	rest = calloc(1, sizeof(*rest));
 	if (!rest)
 		return frem_oom(err);
 	rest->fetch = t;
@@ -469,4 +468,18 @@ int fetch_overtake(struct fetch *t, uint64_t late_ns, struct frem_error *err)
 	TAILQ_INSERT_BEFORE(p, rest, link);
 	part_abandon(t, p);
 	return 0;
+}
+
+int fetch_overtake(struct fetch *t, uint64_t late_ns, struct frem_error *err)
+{
+	struct part *p, *next;
+	uint64_t now = clock_ns();
+	int r = 0;
+
+	for (p = TAILQ_FIRST(&t->parts); p && r == 0; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (stands_still(t, p, late_ns, now))
+			r = overtake(t, p, now, err);
+	}
+	return r;
 }

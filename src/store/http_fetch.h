@@ -73,6 +73,7 @@ struct http_fetcher {
 	bool stepping;		/* within step(): nothing is freed */
 	bool called;		/* a callback was called in this step */
 	uint64_t last_step, last_stall_check;
+	uint64_t came_ns; /* when a part came whole, the last time; 0: never */
 };
 
 /* ---- http_fetch.c: one fetch ---- */
@@ -85,10 +86,10 @@ int fetch_ask(struct fetch *t, struct http_slot *slot, uint64_t len, struct frem
 /* Asks for parts again whose connections were refused or overtaken. */
 int fetch_ask_again(struct fetch *t, struct frem_error *err);
 /*
- * The receiver wants bytes in order. Where the part whose turn it is has stood still for late_ns
- * (twice as long for each time before), while one behind it came whole, the rest of it is to be
- * asked for once more, on another connection: TCP needs seconds for one that has lost the same
- * packet several times.
+ * Parts that have stood still for late_ns (twice as long for each time before), while others came
+ * whole, are to be asked for once more, on other connections: TCP needs seconds for one that has
+ * lost the same packet several times, and the receiver, who wants bytes in order, waits for it.
+ * A full queue on the link drops packets of many connections at once.
  */
 int fetch_overtake(struct fetch *t, uint64_t late_ns, struct frem_error *err);
 /* Looks at parts that have ended. */
@@ -103,7 +104,7 @@ void fetches_reap(struct http_fetcher *f);
 
 /* Bytes of one request, now. */
 uint64_t fetch_part_size(const struct http_fetcher *f);
-/* For how long the part whose turn it is may stand still; 0: not known yet. */
+/* For how long a part may stand still; 0: not known yet. */
 uint64_t fetch_late_ns(const struct http_fetcher *f);
 /* Starts what the lanes' budgets allow. */
 int fetches_pump(struct http_fetcher *f, struct frem_error *err);

@@ -153,6 +153,33 @@ static void what_stands_still_is_overtaken(void **state)
 	}
 }
 
+/* Nothing is behind it that could come. */
+static void the_last_part_is_overtaken_too(void **state)
+{
+	_cleanup_fetcher_ struct fetcher *f = NULL;
+	struct trouble *t = *state;
+	struct sink first = {0}, last = {0};
+	uint64_t start;
+
+	store_set_stall_limit(t->one, 60000);
+	assert_int_equal(fetcher_new(t->one, &f, &t->err), 0);
+	sink_start(f, &first, KEY, 0, 1000, false);
+	run_all(f);
+	start = clock_ns();
+	faulty_set(t->server[0], FAULT_STUCK, 1);
+	sink_start(f, &last, KEY, SIZE - 5000, 5000, false);
+	while (last.b.len < 2500)
+		assert_true(fetcher_run(f, NULL, 0, 10, &t->err) >= 0);
+	sink_start(f, &first, KEY, 1000, 1000, true);
+	run_all(f);
+	assert_int_equal(last.r, 0);
+	assert_memory_equal(last.b.data, t->bytes + SIZE - 5000, 5000);
+	assert_memory_equal(first.b.data, t->bytes, 2000);
+	assert_true(clock_ms_since(start) < 10000);
+	buffer_done(&first.b);
+	buffer_done(&last.b);
+}
+
 /* It lets in a few connections and turns all others away: those few carry everything, and nothing
  * counts as a failure of the store. */
 static void a_server_may_want_few_connections(void **state)
@@ -499,6 +526,7 @@ int main(void)
 		TROUBLE(another_replica_takes_over),
 		TROUBLE(silence_is_noticed),
 		TROUBLE(what_stands_still_is_overtaken),
+		TROUBLE(the_last_part_is_overtaken_too),
 		TROUBLE(a_server_may_want_few_connections),
 		TROUBLE(what_is_urgent_is_asked_for_twice),
 		TROUBLE(refusals_are_final),
