@@ -200,7 +200,7 @@ class Restart:
                     self.result.resumed = resumed(now)
                 if now > (self.limit or END_SECONDS):
                     break
-                time.sleep(0.005)
+                time.sleep(min(0.005 + now / 2000, 0.1))
             took = time.monotonic() - began
         self.result.arrivals = arrivals.seen
         self.result.received = arrivals.seen[-1][1] if arrivals.seen else None

@@ -14,6 +14,7 @@ from records import Records
 
 LINKS = {"SLOW": lab.SLOW, "FAST": lab.FAST, "LAN": (0.2, 1000)}
 POINTS = 60  # of a curve that is kept for the plots
+CRIU_SECONDS = 7200
 
 
 class Link:
@@ -74,10 +75,12 @@ def bound(trace, samples, link, head, work):
 
 
 class Measurement:
-    """Of one program. Every failure costs as little as possible: the row it is in."""
+    """Of one program. Every failure costs as little as possible: the row it is in. restarts_only: the
+    program itself was described by an earlier run."""
 
-    def __init__(self, program, directory, links, contenders, report):
+    def __init__(self, program, directory, links, contenders, report, restarts_only=False):
         self.program, self.links, self.contenders = program, links, contenders
+        self.restarts_only = restarts_only
         self.directory = os.path.join(directory, "program")
         self.work = os.path.join(directory, "image")
         self.report = report
@@ -108,8 +111,9 @@ class Measurement:
         self.report(f"{self.program.name}: checkpoint")
         self.image = Image(self.program, self.directory, self.work, lab.SLOW[1])
         try:
-            self._describe()
-            self._trace()
+            if not self.restarts_only:
+                self._describe()
+                self._trace()
             for link in self.links:
                 with Link(*LINKS[link]) as both:
                     for contender in self.contenders:
@@ -153,10 +157,11 @@ class Measurement:
             self._record(link, contender.name, done)
 
     def _limit(self, link, contender):
-        """CRIU's daemon asks for one page at a time: over a link of long round trips it may need an
-        hour. It is ended when the program would have been at its end after fetching everything."""
+        """CRIU's daemon asks for one page at a time: over a link of long round trips it may need
+        hours. It is ended when the program was at its end after fetching everything, or has them
+        where this is not among what is measured."""
         full = self.records.get(self.program.name, "completed", link, "full-raw")
-        return full if contender.mode == "criu" else None
+        return full or CRIU_SECONDS if contender.mode == "criu" else None
 
     def _verify(self):
         if digest_of(self.program, self.directory) != self.undisturbed.digest:

@@ -46,6 +46,17 @@ class Records:
                     found.rows += [tuple(row[k] for k in FIELDS) for row in csv.DictReader(f)]
         return found
 
+    def replace(self, other, links, contenders):
+        """Takes what another run measured of these contenders over these links."""
+        self.rows = [row for row in self.rows if row[1] not in links or row[2] not in contenders]
+        self.rows += [row for row in other.rows if row[1] in links and row[2] in contenders]
+
+    def of(self, program):
+        """A program's own."""
+        one = Records(program)
+        one.rows = [row for row in self.rows if row[0] == program]
+        return one
+
     def programs(self):
         return list(dict.fromkeys(row[0] for row in self.rows))
 

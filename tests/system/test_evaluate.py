@@ -93,6 +93,32 @@ def test_rows_that_fail(tmp_path):
         assert f"| {name} |" in text and why.split(":")[0] in text
 
 
+def test_one_contender_again(tmp_path):
+    """Its measures take the place of its old ones; all others stay, and nothing else is measured again."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    old = Records("good")
+    old.add({"image": 12345})
+    for contender in ("now-zstd", "full-raw"):
+        old.add({"resumed": 1000.0, "old": 1}, "LAN", contender)
+    old.save(raw)
+    done = subprocess.run(tiny(tmp_path, "good"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = Records.load(raw)
+    assert found.get("good", "image") == 12345
+    assert [row[:3] for row in found.all("old")] == [("good", "LAN", "full-raw")]
+    assert found.get("good", "resumed", "LAN", "full-raw") == 1000
+    assert 0 < found.get("good", "resumed", "LAN", "now-zstd") < 100
+    assert "trace" not in done.stdout and not found.all("touched")
+
+    broken = Records("never")
+    broken.rows = [("never", *row[1:]) for row in found.rows]
+    broken.save(raw)
+    done = subprocess.run(tiny(tmp_path, "never"), capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "never: ended before its point" in done.stdout
+    assert Records.load(raw).of("never").rows == broken.rows
+
+
 def test_killed_evaluation_leaves_nothing_and_goes_on(tmp_path):
     """kill -9 in the middle: no process and no place of its own stays, and --resume does what is left."""
     before = set(glob.glob(PLACES))
