@@ -232,7 +232,7 @@ PROGRAMS = (
         prepare=molecules,
         command=("nwchem", "DIR/input.nw"),
         marker="cpu",
-        point=44,
+        point=36,
         environment=ALONE,
         result=lines_with(ENERGIES),
     ),
@@ -286,7 +286,7 @@ PROGRAMS = (
         prepare=compile_java,
         command=(
             *("java", "-cp", "DIR", "-Xms400m", "-Xmx400m", "-XX:-UsePerfData"),
-            *("Orders", "DIR/counter", "200", "62000"),
+            *("Orders", "DIR/counter", "200", "92000"),
         ),
         marker="lines",
         point=80,
