@@ -212,7 +212,8 @@ class Report:
         """The part of the overhead in which the program did not compute: a processor that is faster
         or slower than it was in the undisturbed run makes no difference to it."""
         overhead, work = (self.r.get(p, m, link, contender) for m in ("overhead", "work"))
-        return None if work is None else overhead - (work - self.r.get(p, "undisturbed_work"))
+        undisturbed = self.r.get(p, "undisturbed_work")
+        return None if None in (overhead, work, undisturbed) else overhead - (work - undisturbed)
 
     def t4(self):
         text = f"## T4: expected gain and overhead between two restarts\n\n`frem plan` with an MTBF of {MTBF}"

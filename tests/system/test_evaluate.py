@@ -98,7 +98,7 @@ def test_one_contender_again(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     old = Records("good")
-    old.add({"image": 12345})
+    old.add({"image": 12345, "undisturbed": 2.0, "undisturbed_work": 1.9, "steps_1": 100})
     for contender in ("now-zstd", "full-raw"):
         old.add({"resumed": 1000.0, "old": 1}, "LAN", contender)
     old.save(raw)
